@@ -7,3 +7,4 @@ pub mod proto;
 pub mod membership;
 pub mod mvcc;
 pub mod apply;
+pub mod client;
