@@ -8,3 +8,5 @@ pub mod membership;
 pub mod mvcc;
 pub mod apply;
 pub mod client;
+pub mod api;
+pub mod operator;
