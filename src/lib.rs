@@ -3,10 +3,13 @@
 //! The modules in reading order; ARCHITECTURE.md tells the two flows that run through them.
 
 pub mod types;
-pub mod proto;
-pub mod membership;
+// --- the server, bottom up ---
+pub mod storage;
 pub mod mvcc;
+pub mod membership;
 pub mod apply;
+pub mod proto;
+// --- the operator ---
 pub mod client;
 pub mod api;
 pub mod operator;

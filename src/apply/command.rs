@@ -22,13 +22,26 @@ pub enum Command {
     Put(PutOp),
     DeleteRange(DeleteOp),
     Txn(TxnOp),
-    Compact { revision: Revision, physical: bool },
+    Compact {
+        revision: Revision,
+        physical: bool,
+    },
     RaiseAlarm(Alarm),
     /// `kind` None: every kind of that member.
-    ClearAlarm { member: MemberId, kind: Option<AlarmKind> },
+    ClearAlarm {
+        member: MemberId,
+        kind: Option<AlarmKind>,
+    },
     /// A member says its name and client URLs after it started (etcd: publish).
-    Publish { member: MemberId, name: String, client_urls: Vec<String> },
-    UpdateMember { member: MemberId, peer_urls: Vec<String> },
+    Publish {
+        member: MemberId,
+        name: String,
+        client_urls: Vec<String>,
+    },
+    UpdateMember {
+        member: MemberId,
+        peer_urls: Vec<String>,
+    },
     SetClusterVersion(String),
 }
 

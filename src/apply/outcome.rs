@@ -11,7 +11,9 @@ pub enum Outcome {
     DeleteRange(DeleteResult),
     Txn(TxnResult),
     /// The store's revision when the compaction was decided.
-    Compact { revision: Revision },
+    Compact {
+        revision: Revision,
+    },
     /// The alarms that this command raised or cleared.
     Alarms(Vec<Alarm>),
     /// The member list after a change of membership.
