@@ -15,7 +15,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 state=${KVORUM_KUBE_DIR:-/var/lib/kvorum-kube}
 cache=${KVORUM_TOOLS:-$HOME/.cache/kvorum-tools}
 tools=$cache/bin
-# In this folder of every node lies one folder for each of its volumes.
+# More than the tests use at once, for a volume is offered again only when emptied.
 volumes_per_node=8
 
 bridge=kvorum0

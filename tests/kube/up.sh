@@ -40,6 +40,7 @@ main() {
   route_services
   give_base_image
   wait_for 90 "all nodes ready" nodes_ready
+  wait_for 30 "volumes of all nodes" volumes_offered
   wait_for 30 "default service account" kubectl get serviceaccount default
   say "ready after $SECONDS s"
   echo "$state/kubeconfig"
@@ -98,6 +99,12 @@ containerd_answers() {
 
 nodes_ready() {
   [[ $(kubectl get nodes --no-headers | grep -cw Ready) == "${#node_numbers[@]}" ]]
+}
+
+volumes_offered() {
+  local volumes
+  volumes=$(kubectl get persistentvolumes --no-headers | grep -cw Available)
+  [[ $volumes == $((${#node_numbers[@]} * volumes_per_node)) ]]
 }
 
 main

@@ -6,35 +6,43 @@
 source "$(dirname "$0")/lib.sh"
 
 main() {
+  # A watch ends now and then by itself; the next one begins with all volumes.
+  while true; do
+    every_volume | kubectl create -f - >/dev/null 2>&1 || true # fails for those that are there
+    show_volumes --watch | renew_released || true
+    sleep 1
+  done
+}
+
+every_volume() {
   local number slot
   for number in "${node_numbers[@]}"; do
     for ((slot = 1; slot <= volumes_per_node; slot++)); do
       make_folder "$number" "$slot"
       volume "$number" "$slot"
     done
-  done | kubectl apply -f - >/dev/null
-
-  # A watch ends now and then by itself; the next one begins with all volumes.
-  while true; do
-    watch_volumes | renew_released || true
-    sleep 1
   done
 }
 
-watch_volumes() {
-  kubectl get persistentvolumes --watch --no-headers --selector kvorum.dev/bench=volume --output custom-columns=\
+show_volumes() {
+  kubectl get persistentvolumes "$@" --no-headers --output custom-columns=\
 NAME:.metadata.name,PHASE:.status.phase,POLICY:.spec.persistentVolumeReclaimPolicy
 }
 
-# A volume that someone set to Retain keeps its data, as the word says.
+# A change that is read here may be old: the volume may have been renewed since
+# and carry the data of another claim. So its state is asked for once more; from
+# released to bound it can go only through here.
 renew_released() {
   local name phase policy
   while read -r name phase policy; do
-    case $phase/$policy in
-      Released/Delete | Failed/Delete) renew "$name" ;;
-    esac
+    is_released "$phase" "$policy" || continue
+    read -r _ phase policy < <(show_volumes "$name")
+    ! is_released "$phase" "$policy" || renew "$name"
   done
 }
+
+# A volume that someone set to Retain keeps its data, as the word says.
+is_released() { [[ $1/$2 == Released/Delete || $1/$2 == Failed/Delete ]]; }
 
 renew() {
   local number slot
