@@ -3,12 +3,17 @@
 //! The modules in reading order; ARCHITECTURE.md tells the two flows that run through them.
 
 pub mod types;
+// --- what server and operator share ---
+pub mod flags;
 // --- the server, bottom up ---
+pub mod telemetry;
 pub mod storage;
 pub mod mvcc;
 pub mod membership;
 pub mod apply;
+pub mod bootstrap;
 pub mod proto;
+pub mod server;
 // --- the operator ---
 pub mod client;
 pub mod api;
