@@ -12,6 +12,7 @@
 //!
 //! Modules in reading order.
 
+pub mod build;
 pub mod names;
 pub mod observed;
 pub mod platform;

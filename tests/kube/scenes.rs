@@ -49,9 +49,7 @@ impl Stage {
         let witness = Witness::start(client, &name);
         bench.apply(&document)?;
         wait_ready(bench, &name, 3, STEP * 2)?;
-        let service = bench.get(&["service", &format!("{name}-client")])?;
-        let address = service["spec"]["clusterIP"].as_str().context("the client Service has no address")?;
-        let writers = Writers::start(bench, &format!("http://{address}:2379"));
+        let writers = Writers::start(bench, &endpoint(bench, &name)?);
         witness.serving(true);
         Ok(Stage { bench, document, name, witness, writers })
     }
@@ -125,6 +123,13 @@ fn wait_ready(bench: &Bench, name: &str, members: usize, within: Duration) -> Re
     })
 }
 
+/// The address of the client Service.
+fn endpoint(bench: &Bench, name: &str) -> Result<String> {
+    let service = bench.get(&["service", &format!("{name}-client")])?;
+    let address = service["spec"]["clusterIP"].as_str().context("the client Service has no address")?;
+    Ok(format!("http://{address}:2379"))
+}
+
 fn condition(cluster: &Value, kind: &str) -> Value {
     let conditions = cluster["status"]["conditions"].as_array();
     conditions.into_iter().flatten().find(|held| held["type"] == kind).cloned().unwrap_or_default()
@@ -135,15 +140,14 @@ fn text(value: &Value) -> String {
 }
 
 fn put_get(stage: &Stage) -> Result<()> {
-    let service = stage.bench.get(&["service", &format!("{}-client", stage.name)])?;
-    let endpoint = format!("http://{}:2379", text(&service["spec"]["clusterIP"]));
+    let endpoint = endpoint(stage.bench, &stage.name)?;
     let ctl = |arguments: &[&str]| stage.bench.run(stage.bench.tool("etcdctl").args(["--endpoints", &endpoint]).args(arguments));
     ctl(&["put", "greeting", "hello"])?;
     let answer = ctl(&["get", "greeting", "--print-value-only"])?;
     ensure!(answer.trim() == "hello", "get after put answers {answer:?}");
     // The same from inside a member's image, by the member's own name.
     let pod = stage.leader()?;
-    let own = format!("http://{pod}.{}.{}.svc:2379", stage.name, crate::bench::NAMESPACE);
+    let own = format!("http://{pod}.{}-members.{}.svc:2379", stage.name, crate::bench::NAMESPACE);
     let inside = stage.bench.kubectl(&["exec", &pod, "--", "etcdctl", "--endpoints", &own, "get", "greeting", "--print-value-only"])?;
     ensure!(inside.trim() == "hello", "get from inside a Pod answers {inside:?}");
     Ok(())
@@ -300,7 +304,7 @@ fn delete_and_return(stage: &Stage) -> Result<()> {
     stage.wait_ready(3)?;
     ensure!(stage.cluster()?["status"]["clusterId"] == id, "another cluster came back");
     stage.witness.serving(true);
-    stage.writers.rest(false);
+    stage.writers.resume(&endpoint(stage.bench, &stage.name)?);
     std::thread::sleep(Duration::from_secs(2));
     Ok(())
 }
@@ -314,7 +318,7 @@ fn delete_for_good(stage: &Stage) -> Result<()> {
 }
 
 fn delete(stage: &Stage) -> Result<()> {
-    stage.writers.rest(true);
+    stage.writers.rest();
     stage.witness.serving(false);
     stage.bench.kubectl(&["delete", "kvorumcluster", &stage.name, "--timeout", "60s"])?;
     stage.bench.wait("the Pods are gone", STEP, || Ok(stage.objects("pods")?.is_empty()))

@@ -42,7 +42,7 @@ impl Ledger {
 /// Two clients of one cluster: one over a connection that it keeps, one that is the real etcdctl.
 pub struct Writers {
     pub ledger: Arc<Mutex<Ledger>>,
-    endpoint: String,
+    endpoint: Arc<Mutex<String>>,
     rest: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
     tasks: Vec<JoinHandle<()>>,
@@ -52,7 +52,7 @@ impl Writers {
     pub fn start(bench: &'static Bench, endpoint: &str) -> Writers {
         let writers = Writers {
             ledger: Arc::default(),
-            endpoint: endpoint.into(),
+            endpoint: Arc::new(Mutex::new(endpoint.into())),
             rest: Arc::default(),
             stop: Arc::default(),
             tasks: Vec::new(),
@@ -63,13 +63,21 @@ impl Writers {
     }
 
     /// No write is begun while the cluster is away on purpose.
-    pub fn rest(&self, resting: bool) {
-        self.rest.store(resting, Ordering::Relaxed);
-        if resting {
-            // One that is under way ends by itself; its outcome is then known or was never promised.
-            std::thread::sleep(PATIENCE);
-            self.ledger().last = None;
-        }
+    pub fn rest(&self) {
+        self.rest.store(true, Ordering::Relaxed);
+        // One that is under way ends by itself; its outcome is then known or was never promised.
+        std::thread::sleep(PATIENCE);
+        self.ledger().last = None;
+    }
+
+    /// Goes on, at the address that the cluster has now.
+    pub fn resume(&self, endpoint: &str) {
+        *self.endpoint.lock().expect("a writer panicked") = endpoint.to_owned();
+        self.rest.store(false, Ordering::Relaxed);
+    }
+
+    fn endpoint(&self) -> String {
+        told(&self.endpoint)
     }
 
     pub fn ledger(&self) -> std::sync::MutexGuard<'_, Ledger> {
@@ -92,7 +100,7 @@ impl Writers {
                     continue;
                 }
                 let key = format!("steady/{number:07}");
-                match put(&mut client, &endpoint, &key).await {
+                match put(&mut client, &told(&endpoint), &key).await {
                     Ok(revision) => {
                         let mut ledger = ledger.lock().expect("a writer panicked");
                         if revision <= seen {
@@ -124,7 +132,7 @@ impl Writers {
                 }
                 let key = format!("etcdctl/{number:07}");
                 let mut ctl = bench.tool("etcdctl");
-                ctl.args(["--endpoints", &endpoint, "--command-timeout", "3s", "--write-out", "json", "put", &key, &key]);
+                ctl.args(["--endpoints", &told(&endpoint), "--command-timeout", "3s", "--write-out", "json", "put", &key, &key]);
                 let revision = bench.run(&mut ctl).and_then(|text| header_revision(&text));
                 let mut ledger = ledger.lock().expect("a writer panicked");
                 match revision {
@@ -159,7 +167,7 @@ impl Writers {
 
     /// A linearizable list of all keys that the writers may have written.
     async fn keys(&self) -> Result<(BTreeSet<String>, i64)> {
-        let mut client = KvClient::new(connect(&self.endpoint)?).max_decoding_message_size(256 << 20);
+        let mut client = KvClient::new(connect(&self.endpoint())?).max_decoding_message_size(256 << 20);
         let everything = RangeRequest {
             key: vec![0].into(),
             range_end: vec![0].into(),
@@ -177,6 +185,10 @@ impl Writers {
             let _ = task.await;
         }
     }
+}
+
+fn told(endpoint: &Mutex<String>) -> String {
+    endpoint.lock().expect("a writer panicked").clone()
 }
 
 fn connect(endpoint: &str) -> Result<Channel> {

@@ -1,6 +1,8 @@
 //! The seam between deciding and the place where members run. Both platforms carry out the same
 //! [`Step`]s; which step that is, no platform decides.
 
+pub mod kubernetes;
+
 use std::future::Future;
 
 use super::observed::Observed;
