@@ -3,14 +3,14 @@
 //! The encoding is made once, by the member that proposes; the same bytes go to the log, to peers
 //! and to apply. Everything that could differ between members (time, random numbers) is already in it.
 
-use bytes::Bytes;
-
 use crate::membership::{Alarm, AlarmKind};
 use crate::mvcc::{DeleteOp, PutOp, TxnOp};
 use crate::types::{MemberId, Revision};
 
 /// Identity of a proposal: who proposed it, and that member's own counter.
-/// It lets the origin recognise the answer, and keeps a proposal from being applied twice.
+/// It lets the origin recognise the answer, and keeps a proposal from being applied twice: each start of a member
+/// counts upwards from a number drawn at random, so that two starts do not meet (see `apply::proposals`).
+/// Origin 0: nobody's, may be applied any number of times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ProposalId {
     pub origin: MemberId,
@@ -27,7 +27,7 @@ pub enum Command {
         physical: bool,
     },
     RaiseAlarm(Alarm),
-    /// `kind` None: every kind of that member.
+    /// `kind` None clears nothing, as in etcd, whose clients clear alarm by alarm.
     ClearAlarm {
         member: MemberId,
         kind: Option<AlarmKind>,
@@ -56,16 +56,4 @@ pub struct Envelope {
 #[error("log entry cannot be decoded: {reason}")]
 pub struct DecodeError {
     pub reason: String,
-}
-
-impl Envelope {
-    /// The bytes that the log carries.
-    pub fn encode(&self) -> Bytes {
-        todo!("{self:?}")
-    }
-
-    /// Reads what [`Envelope::encode`] wrote. An error is a fault of this member's disk or peer.
-    pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
-        todo!("{bytes:?}")
-    }
 }

@@ -1,7 +1,7 @@
 //! What applying one command answers.
 
 use crate::membership::{Alarm, Member};
-use crate::mvcc::{DeleteResult, PutResult, TxnResult};
+use crate::mvcc::{self, DeleteResult, PutResult, TxnResult};
 use crate::types::Revision;
 
 /// The answer of the replicated state; the same on every member.
@@ -38,6 +38,28 @@ pub enum Rejection {
     NoSpace,
     #[error("corrupt cluster")]
     Corrupt,
+    /// This very proposal was applied before; whoever proposed it has its answer.
+    #[error("proposal was already applied")]
+    AlreadyApplied,
     #[error(transparent)]
     Membership(#[from] crate::membership::Refusal),
+}
+
+impl From<mvcc::Error> for Rejection {
+    fn from(error: mvcc::Error) -> Self {
+        match error {
+            mvcc::Error::Compacted => Rejection::Compacted,
+            mvcc::Error::FutureRevision => Rejection::FutureRevision,
+        }
+    }
+}
+
+impl From<mvcc::WriteError> for Rejection {
+    fn from(error: mvcc::WriteError) -> Self {
+        match error {
+            mvcc::WriteError::Read(error) => error.into(),
+            mvcc::WriteError::KeyNotFound => Rejection::KeyNotFound,
+            mvcc::WriteError::LeaseNotFound => Rejection::LeaseNotFound,
+        }
+    }
 }

@@ -1,6 +1,13 @@
 //! Who belongs to the cluster: replicated state beside the key space, and the rules by which it changes.
 //! Pure: no clock, no I/O. Rules and texts as in etcd (`membership/cluster.go`, `etcdserver/server.go`).
 
+mod alarms;
+mod members;
+pub mod rules;
+
+pub use alarms::Alarms;
+pub use members::Members;
+
 use serde::{Deserialize, Serialize};
 
 use crate::types::MemberId;

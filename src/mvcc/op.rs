@@ -47,6 +47,9 @@ pub enum SortTarget {
 pub struct Sort {
     pub target: SortTarget,
     pub descending: bool,
+    /// The limit cuts before the sort, so that only what it let through is sorted: etcd does so when
+    /// `sort_order` is NONE and `sort_target` is not KEY (`etcdserver/txn/range.go`, `rangeLimit`).
+    pub after_limit: bool,
 }
 
 /// A read.
@@ -157,7 +160,8 @@ pub enum OpResult {
 }
 
 /// Answer to a transaction. The header revisions of the parts follow etcd: a part that comes after
-/// a write of the same transaction already shows the transaction's own revision.
+/// a write of the same transaction already shows the transaction's own revision;
+/// a nested transaction's own header shows none (0).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TxnResult {
     pub revision: Revision,
