@@ -19,12 +19,14 @@ pub mod platform;
 pub mod reason;
 pub mod settings;
 pub mod step;
+pub mod plan;
 pub mod validate;
 
 pub use names::{Addressing, MemberName};
 pub use observed::{Answer, Disk, DiskMark, DiskState, Identity, Observed, Process, ProcessState};
+pub use plan::{plan, surroundings};
 pub use platform::{Platform, PlatformError, Report};
 pub use reason::{Reason, WaitingOn};
 pub use settings::Settings;
 pub use step::{Launch, Plan, Step, Surroundings};
-pub use validate::{Invalid, Validated};
+pub use validate::{Invalid, Validated, validate};

@@ -81,9 +81,19 @@ pub enum ProcessState {
 }
 
 impl ProcessState {
-    /// Whether stopping it takes nothing away.
-    pub fn is_down(&self) -> bool {
-        matches!(self, Self::Failing { .. } | Self::Ended { .. })
+    /// It has been told to stop.
+    pub fn is_stopping(&self) -> bool {
+        *self == Self::Stopping
+    }
+}
+
+impl Process {
+    /// Why it does not run and will not without help; `None` for one that may yet run.
+    pub fn down(&self) -> Option<&str> {
+        match &self.state {
+            ProcessState::Failing { detail } | ProcessState::Ended { detail } => Some(detail),
+            ProcessState::Starting { .. } | ProcessState::Running | ProcessState::Stopping => None,
+        }
     }
 }
 
@@ -101,6 +111,13 @@ pub enum DiskState {
     Usable,
     /// Is being deleted.
     Leaving,
+}
+
+impl Disk {
+    /// It is being deleted.
+    pub fn is_leaving(&self) -> bool {
+        self.state == DiskState::Leaving
+    }
 }
 
 /// What is written on a disk from outside (an annotation, a file beside it), so that it can be
@@ -189,7 +206,8 @@ impl Observed {
     pub fn cluster_id(&self) -> Option<ClusterId> {
         let told = self.told().map(|(_, told)| told.cluster).next();
         let status = || self.status.cluster_id.as_deref().and_then(|id| id.parse().ok());
-        let marked = || self.disks.values().find_map(|disk| disk.mark.as_ref()?.cluster_id);
+        let marks = || self.disks.values().filter_map(|disk| disk.mark.as_ref()).filter(|mark| !mark.retired);
+        let marked = || marks().find_map(|mark| mark.cluster_id);
         told.or_else(status).or_else(marked)
     }
 

@@ -1,6 +1,7 @@
 //! Why a step is taken and what the next one waits for. Closed enums whose text users see.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::names::MemberName;
 
@@ -52,6 +53,8 @@ pub enum Reason {
     LeaderGoesLast { member: MemberName },
     /// The list has members that the operator did not make.
     ForeignMembers { names: Vec<String> },
+    /// What was looked at is too old to act on.
+    StaleView { age: Duration },
     /// A member does not serve; nothing else is to be done.
     MemberUnhealthy { members: Vec<MemberName> },
 }
@@ -73,6 +76,8 @@ pub enum WaitingOn {
     Answers,
     /// A leader has to be elected.
     Leader,
+    /// A member has to be fit to lead in the leader's place.
+    Successor { leader: MemberName },
     /// The process has to come to run; it says why it does not.
     Process { member: MemberName, detail: String },
     /// The disk has to be gone.
@@ -130,7 +135,10 @@ impl fmt::Display for Reason {
                     names.join(", ")
                 )
             }
-            Self::MemberUnhealthy { members } => write!(f, "{} not healthy", listing(members)),
+            Self::StaleView { age } => {
+                write!(f, "the operator last saw the objects of the cluster {} s ago", age.as_secs())
+            }
+            Self::MemberUnhealthy { members } => write!(f, "not healthy: {}", listing(members)),
         }
     }
 }
@@ -146,6 +154,9 @@ impl fmt::Display for WaitingOn {
             }
             Self::Quorum => f.write_str("a majority of the voters to serve again"),
             Self::Answers => f.write_str("a member to answer with the list of members"),
+            Self::Successor { leader } => {
+                write!(f, "a healthy voter in step that can lead in place of {leader}")
+            }
             Self::Leader => f.write_str("a leader to be elected"),
             Self::Process { member, detail } => write!(f, "{member} to run: {detail}"),
             Self::DiskLeaving { member } => write!(f, "the disk of {member} to be gone"),
