@@ -12,15 +12,15 @@
 //!
 //! Modules in reading order.
 
-pub mod build;
 pub mod names;
-pub mod observed;
-pub mod platform;
-pub mod reason;
 pub mod settings;
+pub mod observed;
+pub mod validate;
+pub mod reason;
 pub mod step;
 pub mod plan;
-pub mod validate;
+pub mod build;
+pub mod platform;
 
 pub use names::{Addressing, MemberName};
 pub use observed::{Answer, Disk, DiskMark, DiskState, Identity, Observed, Process, ProcessState};

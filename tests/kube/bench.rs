@@ -132,13 +132,24 @@ impl Bench {
     pub fn explain(&self) {
         let wanted: [(&str, &[&str]); 6] = [
             ("clusters", &["get", "kvorumclusters", "--output", "yaml"]),
-            ("objects", &["get", "pods,persistentvolumeclaims,services,poddisruptionbudgets", "--output", "wide"]),
+            (
+                "objects",
+                &["get", "pods,persistentvolumeclaims,services,poddisruptionbudgets", "--output", "wide"],
+            ),
             ("events", &["get", "events.events.k8s.io", "--sort-by", ".metadata.creationTimestamp"]),
             ("Pods", &["describe", "pods"]),
             ("log of the members", &["logs", "--selector", "kvorum.dev/cluster", "--prefix", "--tail", "30"]),
             (
                 "log of the operator",
-                &["--namespace", SYSTEM, "logs", "--selector", "app.kubernetes.io/name=kvorum-operator", "--tail", "300"],
+                &[
+                    "--namespace",
+                    SYSTEM,
+                    "logs",
+                    "--selector",
+                    "app.kubernetes.io/name=kvorum-operator",
+                    "--tail",
+                    "300",
+                ],
             ),
         ];
         let mut errors = std::io::stderr().lock();

@@ -59,8 +59,18 @@ fn install(bench: &Bench) -> Result<()> {
     let chart = chart.to_str().context("the path of this repository is not UTF-8")?;
     let never = ["image.pullPolicy=Never", "serverImage.pullPolicy=Never"];
     bench.helm(&[
-        "upgrade", "--install", "kvorum-operator", chart, "--create-namespace", "--wait", "--timeout", "2m",
-        "--set", never[0], "--set", never[1],
+        "upgrade",
+        "--install",
+        "kvorum-operator",
+        chart,
+        "--create-namespace",
+        "--wait",
+        "--timeout",
+        "2m",
+        "--set",
+        never[0],
+        "--set",
+        never[1],
     ])?;
     bench.say(format!("the operator runs in {SYSTEM}"));
     bench.apply(&format!(

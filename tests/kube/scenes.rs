@@ -141,14 +141,26 @@ fn text(value: &Value) -> String {
 
 fn put_get(stage: &Stage) -> Result<()> {
     let endpoint = endpoint(stage.bench, &stage.name)?;
-    let ctl = |arguments: &[&str]| stage.bench.run(stage.bench.tool("etcdctl").args(["--endpoints", &endpoint]).args(arguments));
+    let ctl = |arguments: &[&str]| {
+        stage.bench.run(stage.bench.tool("etcdctl").args(["--endpoints", &endpoint]).args(arguments))
+    };
     ctl(&["put", "greeting", "hello"])?;
     let answer = ctl(&["get", "greeting", "--print-value-only"])?;
     ensure!(answer.trim() == "hello", "get after put answers {answer:?}");
     // The same from inside a member's image, by the member's own name.
     let pod = stage.leader()?;
     let own = format!("http://{pod}.{}-members.{}.svc:2379", stage.name, crate::bench::NAMESPACE);
-    let inside = stage.bench.kubectl(&["exec", &pod, "--", "etcdctl", "--endpoints", &own, "get", "greeting", "--print-value-only"])?;
+    let inside = stage.bench.kubectl(&[
+        "exec",
+        &pod,
+        "--",
+        "etcdctl",
+        "--endpoints",
+        &own,
+        "get",
+        "greeting",
+        "--print-value-only",
+    ])?;
     ensure!(inside.trim() == "hello", "get from inside a Pod answers {inside:?}");
     Ok(())
 }
@@ -160,7 +172,9 @@ fn steady(stage: &Stage) -> Result<()> {
         for kind in ["pods", "persistentvolumeclaims", "services", "poddisruptionbudgets", "events"] {
             let list = stage.bench.get(&[kind])?;
             let items = list["items"].as_array().cloned().unwrap_or_default();
-            all.extend(items.iter().map(|item| format!("{kind} {} {}", item["metadata"]["name"], item["metadata"]["resourceVersion"])));
+            all.extend(items.iter().map(|item| {
+                format!("{kind} {} {}", item["metadata"]["name"], item["metadata"]["resourceVersion"])
+            }));
         }
         Ok(all)
     };
@@ -198,11 +212,18 @@ fn roll(stage: &Stage) -> Result<()> {
         let old = before.get(name).with_context(|| format!("Pod {name} was not there before"))?;
         ensure!(old["metadata"]["uid"] != pod["metadata"]["uid"], "Pod {name} was not made anew");
         let arguments = pod["spec"]["containers"][0].to_string();
-        ensure!(arguments.contains("--election-timeout=1500"), "Pod {name} runs without the new timeout: {arguments}");
+        ensure!(
+            arguments.contains("--election-timeout=1500"),
+            "Pod {name} runs without the new timeout: {arguments}"
+        );
     }
-    let youngest = after.values().map(|pod| text(&pod["metadata"]["creationTimestamp"])).max().unwrap_or_default();
+    let youngest =
+        after.values().map(|pod| text(&pod["metadata"]["creationTimestamp"])).max().unwrap_or_default();
     let of_leader = text(&after[&leader]["metadata"]["creationTimestamp"]);
-    ensure!(of_leader == youngest, "the leader {leader} was restarted at {of_leader}, not last, at {youngest}");
+    ensure!(
+        of_leader == youngest,
+        "the leader {leader} was restarted at {of_leader}, not last, at {youngest}"
+    );
     Ok(())
 }
 
@@ -229,8 +250,16 @@ fn delete_pod(stage: &Stage) -> Result<()> {
 /// The member of a drained node waits for its disk; the others serve.
 fn drain(stage: &Stage) -> Result<()> {
     for node in ["node-1", "node-2", "node-3"] {
-        let here: Vec<_> = stage.objects("pods")?.into_iter().filter(|(_, pod)| pod["spec"]["nodeName"] == node).collect();
-        let drained = stage.bench.kubectl(&["drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout", "45s"]);
+        let here: Vec<_> =
+            stage.objects("pods")?.into_iter().filter(|(_, pod)| pod["spec"]["nodeName"] == node).collect();
+        let drained = stage.bench.kubectl(&[
+            "drain",
+            node,
+            "--ignore-daemonsets",
+            "--delete-emptydir-data",
+            "--timeout",
+            "45s",
+        ]);
         match here.len() {
             0 | 1 => drop(drained?),
             many => ensure!(drained.is_err(), "node {node} gave up {many} of three voters at once"),
@@ -269,7 +298,10 @@ fn wrong_specs(stage: &Stage) -> Result<()> {
     let before = stage.objects("pods")?;
     let cases = [
         ("replicas: 0", vec!["replicas", "greater than or equal to 1"]),
-        ("timing: {heartbeatIntervalMs: 100, electionTimeoutMs: 499}", vec!["electionTimeoutMs is 499", "500 or more"]),
+        (
+            "timing: {heartbeatIntervalMs: 100, electionTimeoutMs: 499}",
+            vec!["electionTimeoutMs is 499", "500 or more"],
+        ),
         ("timing: {electionTimeoutMs: 60000}", vec!["electionTimeoutMs", "50000"]),
         ("replicaz: 3", vec!["unknown field", "replicaz"]),
         ("storage: {className: other}", vec!["className is other", "cannot change after creation"]),
@@ -288,7 +320,10 @@ fn wrong_specs(stage: &Stage) -> Result<()> {
     stage.wait_ready(3)?;
     let after = stage.objects("pods")?;
     for (name, pod) in before {
-        ensure!(after[&name]["metadata"]["uid"] == pod["metadata"]["uid"], "a refused spec touched Pod {name}");
+        ensure!(
+            after[&name]["metadata"]["uid"] == pod["metadata"]["uid"],
+            "a refused spec touched Pod {name}"
+        );
     }
     Ok(())
 }

@@ -117,7 +117,10 @@ fn question(pod: &Pod, channels: &mut BTreeMap<String, Channel>) -> Option<Quest
 async fn ask(question: Question) -> Option<Testimony> {
     let Question { pod, ready, channel } = question;
     let answers = async {
-        let list = ClusterClient::new(channel.clone()).member_list(MemberListRequest { linearizable: false }).await.ok()?;
+        let list = ClusterClient::new(channel.clone())
+            .member_list(MemberListRequest { linearizable: false })
+            .await
+            .ok()?;
         let status = MaintenanceClient::new(channel).status(StatusRequest {}).await.ok()?;
         Some((list.into_inner(), status.into_inner()))
     };

@@ -104,7 +104,9 @@ impl Writers {
                     Ok(revision) => {
                         let mut ledger = ledger.lock().expect("a writer panicked");
                         if revision <= seen {
-                            ledger.wrong.push(format!("{key} was written at revision {revision} after {seen}"));
+                            ledger
+                                .wrong
+                                .push(format!("{key} was written at revision {revision} after {seen}"));
                         }
                         seen = revision;
                         ledger.acknowledge(key, revision);
@@ -132,7 +134,17 @@ impl Writers {
                 }
                 let key = format!("etcdctl/{number:07}");
                 let mut ctl = bench.tool("etcdctl");
-                ctl.args(["--endpoints", &told(&endpoint), "--command-timeout", "3s", "--write-out", "json", "put", &key, &key]);
+                ctl.args([
+                    "--endpoints",
+                    &told(&endpoint),
+                    "--command-timeout",
+                    "3s",
+                    "--write-out",
+                    "json",
+                    "put",
+                    &key,
+                    &key,
+                ]);
                 let revision = bench.run(&mut ctl).and_then(|text| header_revision(&text));
                 let mut ledger = ledger.lock().expect("a writer panicked");
                 match revision {
@@ -192,7 +204,10 @@ fn told(endpoint: &Mutex<String>) -> String {
 }
 
 fn connect(endpoint: &str) -> Result<Channel> {
-    Ok(Endpoint::from_shared(endpoint.to_owned())?.connect_timeout(PATIENCE).timeout(PATIENCE * 3).connect_lazy())
+    Ok(Endpoint::from_shared(endpoint.to_owned())?
+        .connect_timeout(PATIENCE)
+        .timeout(PATIENCE * 3)
+        .connect_lazy())
 }
 
 async fn put(client: &mut Option<KvClient<Channel>>, endpoint: &str, key: &str) -> Result<i64> {
@@ -200,11 +215,8 @@ async fn put(client: &mut Option<KvClient<Channel>>, endpoint: &str, key: &str) 
         Some(client) => client,
         none => none.insert(KvClient::new(connect(endpoint)?)),
     };
-    let request = PutRequest {
-        key: key.to_owned().into(),
-        value: key.to_owned().into(),
-        ..PutRequest::default()
-    };
+    let request =
+        PutRequest { key: key.to_owned().into(), value: key.to_owned().into(), ..PutRequest::default() };
     let answer = tokio::time::timeout(PATIENCE, client.put(request)).await??;
     Ok(answer.into_inner().header.unwrap_or_default().revision)
 }

@@ -10,7 +10,8 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{
-    CLUSTER_LABEL, LEARNER, MEMBER_LABEL, ROLE_LABEL, VOTER, addressing, headless_name, labels, match_labels, owned,
+    CLUSTER_LABEL, LEARNER, MEMBER_LABEL, ROLE_LABEL, VOTER, addressing, headless_name, labels, match_labels,
+    owned,
 };
 use crate::api::AutoCompactionMode;
 use crate::operator::names::{CLIENT_PORT, MemberName, PEER_PORT};
@@ -85,7 +86,10 @@ fn pod_spec(validated: &Validated, launch: &Launch, image: &Image) -> PodSpec {
             run_as_group: Some(USER),
             fs_group: Some(USER),
             fs_group_change_policy: Some("OnRootMismatch".to_owned()),
-            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".to_owned(),
+                localhost_profile: None,
+            }),
             ..PodSecurityContext::default()
         }),
         service_account_name: settings.service_account_name.clone(),

@@ -36,11 +36,7 @@ pub fn client_service(validated: &Validated) -> Service {
 }
 
 fn service(name: String, validated: &Validated, spec: ServiceSpec) -> Service {
-    Service {
-        metadata: owned(name, validated, labels(&validated.name)),
-        spec: Some(spec),
-        status: None,
-    }
+    Service { metadata: owned(name, validated, labels(&validated.name)), spec: Some(spec), status: None }
 }
 
 fn port(name: &str, number: u16) -> ServicePort {

@@ -68,17 +68,20 @@ fn deletion(validated: &Validated, observed: &Observed) -> Option<Plan> {
     }
     let policy = validated.retention.on_delete;
     let ours = |owner: &str| owner == observed.cluster.uid;
-    let processes = observed.processes.values().any(|process| !process.state.is_stopping());
+    let processes = &observed.processes;
+    let running = processes.values().any(|process| !process.state.is_stopping());
     let disks = policy == RetentionPolicy::Delete
+        && processes.is_empty()
         && observed
             .disks
             .values()
             .any(|disk| !disk.is_leaving() && disk.mark.as_ref().is_some_and(|mark| ours(&mark.owner)));
-    Some(if processes || disks {
-        act(Step::Dismantle { policy }, Reason::Deleting, OperationKind::Delete, None)
-    } else {
-        wait(Reason::Deleting, None, Some(OperationKind::Delete), None)
-    })
+    if running || disks {
+        return Some(act(Step::Dismantle { policy }, Reason::Deleting, OperationKind::Delete, None));
+    }
+    let stopping: Vec<_> = processes.keys().cloned().collect();
+    let waiting_on = (!stopping.is_empty()).then_some(WaitingOn::Stopping { members: stopping });
+    Some(wait(Reason::Deleting, waiting_on, Some(OperationKind::Delete), None))
 }
 
 fn paused(validated: &Validated) -> Option<Plan> {

@@ -65,7 +65,8 @@ impl Kubernetes {
 
     /// What carries our label and is not named like a member was not made by us, and is not ours to judge.
     fn by_member<K: ResourceExt>(&self, objects: Vec<K>) -> BTreeMap<MemberName, K> {
-        let named = objects.into_iter().map(|object| (MemberName::parse(&self.name, &object.name_any()), object));
+        let named =
+            objects.into_iter().map(|object| (MemberName::parse(&self.name, &object.name_any()), object));
         named.filter_map(|(name, object)| Some((name?, object))).collect()
     }
 }
@@ -150,7 +151,9 @@ fn running(container: Option<&ContainerStatus>) -> ProcessState {
         return ProcessState::Starting { detail: "its container has no state yet".to_owned() };
     };
     if let Some(ended) = &state.terminated {
-        return ProcessState::Failing { detail: format!("its container ended with exit code {}", ended.exit_code) };
+        return ProcessState::Failing {
+            detail: format!("its container ended with exit code {}", ended.exit_code),
+        };
     }
     match waiting(container) {
         Some((reason, detail)) if HOPELESS.contains(&reason) => ProcessState::Failing { detail },
@@ -163,7 +166,9 @@ fn starting(status: &PodStatus, container: Option<&ContainerStatus>) -> ProcessS
     match waiting(container) {
         Some((reason, detail)) if HOPELESS.contains(&reason) => ProcessState::Failing { detail },
         Some((_, detail)) => ProcessState::Starting { detail },
-        None => ProcessState::Starting { detail: unscheduled(status).unwrap_or("it has no node yet".to_owned()) },
+        None => {
+            ProcessState::Starting { detail: unscheduled(status).unwrap_or("it has no node yet".to_owned()) }
+        }
     }
 }
 

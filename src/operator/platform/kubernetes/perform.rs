@@ -61,7 +61,12 @@ pub(super) async fn perform(
 }
 
 impl Kubernetes {
-    async fn apply_all(&self, validated: &Validated, found: &Found, wanted: &Surroundings) -> Result<(), PlatformError> {
+    async fn apply_all(
+        &self,
+        validated: &Validated,
+        found: &Found,
+        wanted: &Surroundings,
+    ) -> Result<(), PlatformError> {
         for drift in drifted(found, validated, wanted) {
             self.mend(found, drift).await?;
         }
@@ -73,7 +78,9 @@ impl Kubernetes {
         match drift {
             Drift::Finalizer { wanted } => self.set_finalizer(&found.cluster, wanted).await,
             Drift::Service(service) => self.apply::<Service>(&service.name_any(), &*service, doing).await,
-            Drift::Budget(budget) => self.apply::<PodDisruptionBudget>(&budget.name_any(), &*budget, doing).await,
+            Drift::Budget(budget) => {
+                self.apply::<PodDisruptionBudget>(&budget.name_any(), &*budget, doing).await
+            }
             Drift::Role { member, role } => match found.pods.get(&member) {
                 Some(pod) => self.apply_metadata(pod, json!({ "labels": { ROLE_LABEL: role } }), doing).await,
                 None => Ok(()),
@@ -82,7 +89,12 @@ impl Kubernetes {
         }
     }
 
-    async fn start(&self, validated: &Validated, found: &Found, launch: &Launch) -> Result<(), PlatformError> {
+    async fn start(
+        &self,
+        validated: &Validated,
+        found: &Found,
+        launch: &Launch,
+    ) -> Result<(), PlatformError> {
         let member = &launch.member;
         match found.claims.get(member) {
             Some(_) => self.mark(found, member, &launch.mark).await?,
@@ -96,7 +108,8 @@ impl Kubernetes {
             self.delete(ended, format!("clear Pod {member} away")).await?;
         }
         let pod = build::pod(validated, launch, &self.image);
-        let ours = |held: &Pod| held.owner_references().iter().any(|reference| reference.uid == validated.uid);
+        let ours =
+            |held: &Pod| held.owner_references().iter().any(|reference| reference.uid == validated.uid);
         self.create(&pod, format!("Pod {member}"), ours).await
     }
 
@@ -106,7 +119,8 @@ impl Kubernetes {
         if annotations.iter().all(|(key, value)| claim.annotations().get(key) == Some(value)) {
             return Ok(());
         }
-        self.apply_metadata(claim, json!({ "annotations": annotations }), format!("mark claim {member}")).await
+        self.apply_metadata(claim, json!({ "annotations": annotations }), format!("mark claim {member}"))
+            .await
     }
 
     async fn release(
@@ -132,9 +146,15 @@ impl Kubernetes {
     }
 
     /// Members first, then the disks that were theirs.
-    async fn dismantle(&self, observed: &Observed, found: &Found, policy: RetentionPolicy) -> Result<(), PlatformError> {
+    async fn dismantle(
+        &self,
+        observed: &Observed,
+        found: &Found,
+        policy: RetentionPolicy,
+    ) -> Result<(), PlatformError> {
         if !found.pods.is_empty() {
-            let deletions = found.pods.iter().map(|(member, pod)| self.delete(pod, format!("delete Pod {member}")));
+            let deletions =
+                found.pods.iter().map(|(member, pod)| self.delete(pod, format!("delete Pod {member}")));
             try_join_all(deletions).await?;
             return Ok(());
         }
@@ -169,7 +189,8 @@ impl Kubernetes {
     /// A merge on the version that was read, and no server-side apply: that would make a resource
     /// anew which somebody has deleted meanwhile.
     async fn set_finalizer(&self, cluster: &KvorumCluster, wanted: bool) -> Result<(), PlatformError> {
-        let mut finalizers: Vec<_> = cluster.finalizers().iter().filter(|held| *held != FINALIZER).cloned().collect();
+        let mut finalizers: Vec<_> =
+            cluster.finalizers().iter().filter(|held| *held != FINALIZER).cloned().collect();
         if wanted {
             finalizers.push(FINALIZER.to_owned());
         }
@@ -186,7 +207,12 @@ impl Kubernetes {
         answer.map(drop).map_err(|error| PlatformError::new("set the finalizer", error))
     }
 
-    async fn apply<K>(&self, name: &str, object: &(impl Serialize + Debug), doing: String) -> Result<(), PlatformError>
+    async fn apply<K>(
+        &self,
+        name: &str,
+        object: &(impl Serialize + Debug),
+        doing: String,
+    ) -> Result<(), PlatformError>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
     {
@@ -210,9 +236,18 @@ impl Kubernetes {
     }
 
     /// Makes the object, unless it is there already and `ours` says so.
-    async fn create<K>(&self, object: &K, what: String, ours: impl Fn(&K) -> bool) -> Result<(), PlatformError>
+    async fn create<K>(
+        &self,
+        object: &K,
+        what: String,
+        ours: impl Fn(&K) -> bool,
+    ) -> Result<(), PlatformError>
     where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Serialize,
     {
         let manager = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let error = match self.api::<K>().create(&manager, object).await {
@@ -220,7 +255,9 @@ impl Kubernetes {
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
                 let held = self.api::<K>().get_opt(&object.name_any()).await;
                 match held.map_err(|error| PlatformError::new(format!("read {what}"), error))? {
-                    Some(held) if !ours(&held) => return Err(PlatformError::new("make it", Taken { object: what })),
+                    Some(held) if !ours(&held) => {
+                        return Err(PlatformError::new("make it", Taken { object: what }));
+                    }
                     _ => return Ok(()),
                 }
             }
@@ -238,7 +275,8 @@ impl Kubernetes {
             return Ok(());
         }
         let this = Preconditions { uid: object.uid(), resource_version: None };
-        let answer = self.api::<K>().delete(&object.name_any(), &DeleteParams::default().preconditions(this)).await;
+        let answer =
+            self.api::<K>().delete(&object.name_any(), &DeleteParams::default().preconditions(this)).await;
         match answer {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),

@@ -14,7 +14,11 @@ use crate::operator::platform::{self, PlatformError, Report};
 /// Kubernetes takes no longer note.
 const NOTE_BYTES_MAX: usize = 1000;
 
-pub(super) async fn publish(place: &Kubernetes, report: &Report, observed: &Observed) -> Result<(), PlatformError> {
+pub(super) async fn publish(
+    place: &Kubernetes,
+    report: &Report,
+    observed: &Observed,
+) -> Result<(), PlatformError> {
     if report.status != observed.status {
         let patch = json!({
             "apiVersion": format!("{GROUP}/{VERSION}"),
@@ -24,7 +28,8 @@ pub(super) async fn publish(place: &Kubernetes, report: &Report, observed: &Obse
             "status": report.status,
         });
         let ours = PatchParams::apply(FIELD_MANAGER).force();
-        let answer = place.api::<KvorumCluster>().patch_status(&place.name, &ours, &Patch::Apply(&patch)).await;
+        let answer =
+            place.api::<KvorumCluster>().patch_status(&place.name, &ours, &Patch::Apply(&patch)).await;
         answer.map_err(|error| PlatformError::new("write the status", error))?;
     }
     if let Some(event) = &report.event {

@@ -212,7 +212,8 @@ fn a_pod_that_was_told_to_go_is_going() {
 #[test]
 fn a_running_pod_is_asked_at_its_address() {
     let running = |ip: &str| {
-        let status = PodStatus { pod_ip: Some(ip.into()), ..status("Running", Some(ContainerState::default())) };
+        let status =
+            PodStatus { pod_ip: Some(ip.into()), ..status("Running", Some(ContainerState::default())) };
         observe::process(&Pod { status: Some(status), ..pod(1) }, UID).ask_at
     };
     assert_eq!(running("198.18.1.7").as_deref(), Some("http://198.18.1.7:2379"));
