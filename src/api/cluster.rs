@@ -27,6 +27,9 @@ pub const HEARTBEATS_PER_ELECTION_MIN: i32 = 5;
 /// The longest election timeout, in milliseconds.
 pub const ELECTION_TIMEOUT_MS_MAX: i32 = 50_000;
 
+// Messages print numbers by format(): string() of a number has no length that the API server
+// could estimate, and it refuses the whole CRD for its cost.
+
 /// What the cluster should be.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
@@ -54,7 +57,7 @@ pub const ELECTION_TIMEOUT_MS_MAX: i32 = 50_000;
     printcolumn(name = "Doing", type_ = "string", json_path = ".status.operation.step", description = "The step in progress", priority = 1),
     printcolumn(name = "Cluster-ID", type_ = "string", json_path = ".status.clusterId", description = "Identity of the cluster", priority = 1),
     validation = Rule::new("self.metadata.name.size() <= 40")
-        .message(Message::Expression("'metadata.name is ' + self.metadata.name + ', ' + string(self.metadata.name.size()) + ' characters: must be at most 40, since members and Services are named after it'".into()))
+        .message(Message::Expression("'metadata.name is %s, %d characters: must be at most 40, since members and Services are named after it'.format([self.metadata.name, self.metadata.name.size()])".into()))
         .reason(Reason::FieldValueInvalid),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message(Message::Expression("'metadata.name is ' + self.metadata.name + ': must begin with a letter and hold only lower-case letters, digits and dashes, since it becomes a DNS label'".into()))
@@ -113,7 +116,7 @@ pub struct KvorumClusterSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.electionTimeoutMs >= 5 * self.heartbeatIntervalMs")
-    .message(Message::Expression("'spec.timing.electionTimeoutMs is ' + string(self.electionTimeoutMs) + ': must be at least five times spec.timing.heartbeatIntervalMs, which is ' + string(self.heartbeatIntervalMs) + ', so ' + string(5 * self.heartbeatIntervalMs) + ' or more'".into()))
+    .message(Message::Expression("'spec.timing.electionTimeoutMs is %d: must be at least five times spec.timing.heartbeatIntervalMs, which is %d, so %d or more'.format([self.electionTimeoutMs, self.heartbeatIntervalMs, 5 * self.heartbeatIntervalMs])".into()))
     .reason(Reason::FieldValueInvalid)
     .field_path(".electionTimeoutMs"))]
 pub struct Timing {
