@@ -11,6 +11,7 @@ pub mod storage;
 pub mod mvcc;
 pub mod membership;
 pub mod apply;
+pub mod raft;
 pub mod bootstrap;
 pub mod proto;
 pub mod server;

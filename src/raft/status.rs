@@ -1,0 +1,180 @@
+//! What this member knows of its own place in the cluster, as one small value.
+
+use std::sync::Arc;
+
+use openraft::ServerState;
+use openraft::async_runtime::watch::WatchReceiver;
+use parking_lot::Mutex;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::error::Error;
+use super::proposals::Limits;
+use super::shared::Shared;
+use super::types::{Metrics, StoredMembership, client_index};
+use crate::types::{LogIndex, MemberId, Term};
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    Leader,
+    #[default]
+    Follower,
+    Candidate,
+    Learner,
+}
+
+/// Positions are the clients': the first entry is 1, 0 is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    pub me: MemberId,
+    pub term: Term,
+    /// None also when the leader has been silent for two election timeouts, or, on the leader
+    /// itself, when no quorum has answered it for that long.
+    pub leader: Option<MemberId>,
+    pub role: Role,
+    pub last_log: LogIndex,
+    pub committed: LogIndex,
+    pub applied: LogIndex,
+    /// Position of the last applied change of members or of their peer URLs; changes may be made
+    /// conditional on it.
+    pub membership_index: LogIndex,
+}
+
+impl Status {
+    pub fn is_leader(&self) -> bool {
+        self.leader == Some(self.me)
+    }
+}
+
+/// When the leader was last heard, and since when there is one.
+#[derive(Default)]
+pub(super) struct LeaderClock(Mutex<Times>);
+
+#[derive(Clone, Copy, Default)]
+struct Times {
+    heard: Option<Instant>,
+    elected: Option<Instant>,
+}
+
+impl LeaderClock {
+    /// Entries or a heartbeat came from a leader.
+    pub(super) fn hear(&self) {
+        self.0.lock().heard = Some(Instant::now());
+    }
+
+    /// When the present leader was first seen.
+    pub(super) fn elected(&self) -> Option<Instant> {
+        self.0.lock().elected
+    }
+}
+
+/// Keeps `shared.status` in step with openraft's metrics, and the peers with the membership.
+pub(super) async fn follow(shared: Arc<Shared>) {
+    let Ok(raft) = shared.raft() else { return };
+    let mut metrics = raft.metrics();
+    let mut membership = Arc::default();
+    let mut tick = interval(shared.timing.heartbeat);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        look(&shared, &metrics.borrow_watched(), &mut membership);
+        tokio::select! {
+            changed = WatchReceiver::changed(&mut metrics) => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+            now = tick.tick() => give_up_late(&shared, now),
+        }
+    }
+}
+
+fn look(shared: &Arc<Shared>, metrics: &Metrics, membership: &mut Arc<StoredMembership>) {
+    if let Err(fatal) = &metrics.running_state
+        && !shared.stop.is_cancelled()
+    {
+        shared.fail(fatal.to_string());
+    }
+    if !Arc::ptr_eq(membership, &metrics.membership_config) {
+        *membership = Arc::clone(&metrics.membership_config);
+        shared.peers.follow(shared, membership.membership());
+    }
+    let status = read(shared, metrics);
+    let before = shared.status.send_replace(status);
+    if (before.leader, before.term) != (status.leader, status.term) {
+        leader_changed(shared, &status);
+    }
+}
+
+fn leader_changed(shared: &Arc<Shared>, status: &Status) {
+    shared.leader_clock.0.lock().elected = status.leader.map(|_| Instant::now());
+    match status.leader {
+        Some(leader) => tracing::info!(%leader, term = %status.term, "leader elected"),
+        None => tracing::warn!(term = %status.term, "no leader"),
+    }
+    shared.proposals.unpark();
+    shared.reads.leader_changed();
+}
+
+fn read(shared: &Shared, metrics: &Metrics) -> Status {
+    let role = match metrics.state {
+        ServerState::Leader => Role::Leader,
+        ServerState::Candidate => Role::Candidate,
+        ServerState::Follower => Role::Follower,
+        ServerState::Learner | ServerState::Shutdown => Role::Learner,
+    };
+    let silent =
+        if role == Role::Leader { has_lost_quorum(shared, metrics) } else { is_leader_silent(shared) };
+    Status {
+        me: shared.me,
+        term: Term(metrics.current_term),
+        leader: metrics.current_leader.filter(|_| !silent),
+        role: if role == Role::Leader && silent { Role::Follower } else { role },
+        last_log: LogIndex(metrics.last_log_index.map_or(0, |index| index + 1)),
+        committed: LogIndex(client_index(metrics.cluster_committed)),
+        applied: LogIndex(shared.applied.index()),
+        membership_index: shared.state.members().changed_at(),
+    }
+}
+
+fn is_leader_silent(shared: &Shared) -> bool {
+    shared.leader_clock.0.lock().heard.is_none_or(|heard| heard.elapsed() > 2 * shared.timing.election)
+}
+
+fn has_lost_quorum(shared: &Shared, metrics: &Metrics) -> bool {
+    let alone = metrics.membership_config.voter_ids().all(|voter| voter == shared.me);
+    // Before the first answer, the silence counts from the election.
+    let silence = match metrics.last_quorum_acked {
+        Some(acked) => Some(openraft::Instant::elapsed(&*acked)),
+        None => shared.leader_clock.elected().map(|elected| elected.elapsed()),
+    };
+    !alone && silence.is_some_and(|silence| silence > 2 * shared.timing.election)
+}
+
+fn give_up_late(shared: &Shared, now: Instant) {
+    shared.applied.give_up_late(now);
+    shared.proposals.unpark();
+    let status = shared.status();
+    let limits = Limits {
+        patience: shared.request_timeout(),
+        // By then a leader that is gone has been given up, too.
+        grace: 3 * shared.timing.election,
+        leading: status.leader.map(|_| status.term.0),
+    };
+    shared.proposals.give_up_late(now, limits, |since| why_late(shared, since));
+}
+
+/// etcd's refinement of a timeout: was it the leader's failure, or a lost connection?
+fn why_late(shared: &Shared, since: Instant) -> Error {
+    if let Some(elected) = shared.leader_clock.elected() {
+        let lost = elected.checked_sub(2 * shared.timing.election).unwrap_or(elected);
+        if lost < since && since < elected {
+            return Error::TimeoutLeaderFailure;
+        }
+    }
+    let status = shared.status();
+    let connected = match status.leader {
+        None => true,
+        Some(leader) if leader == shared.me => shared.peers.connects_quorum_since(since),
+        Some(leader) => shared.peers.connected_since(leader, since),
+    };
+    if connected { Error::Timeout } else { Error::TimeoutConnectionLost }
+}
