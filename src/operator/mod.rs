@@ -21,12 +21,16 @@ pub mod step;
 pub mod plan;
 pub mod build;
 pub mod platform;
+pub mod report;
+pub mod members;
+pub mod reconcile;
 
 pub use names::{Addressing, MemberName};
 pub use observed::{Answer, Disk, DiskMark, DiskState, Identity, Observed, Process, ProcessState};
 pub use plan::{plan, surroundings};
 pub use platform::{Platform, PlatformError, Report};
 pub use reason::{Reason, WaitingOn};
+pub use reconcile::{Pass, Reconciler};
 pub use settings::Settings;
 pub use step::{Launch, Plan, Step, Surroundings};
 pub use validate::{Invalid, Validated, validate};

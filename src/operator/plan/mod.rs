@@ -20,7 +20,7 @@ mod scale;
 use std::time::Duration;
 
 pub use drift::surroundings;
-pub(super) use roster::Roster;
+pub(super) use roster::{Roster, Seat};
 
 use super::names::MemberName;
 use super::observed::Observed;

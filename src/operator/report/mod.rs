@@ -1,0 +1,134 @@
+//! What a pass makes known: status, conditions, and an event. Pure: the same view and plan give
+//! the same status, so that a steady cluster causes no writes.
+
+mod conditions;
+mod members;
+
+use super::build::selector;
+use super::observed::Observed;
+use super::plan::Roster;
+use super::platform::{Event, Report};
+use super::reason::Reason;
+use super::step::{Plan, Step};
+use super::validate::{Invalid, Validated};
+use crate::api::{ConditionStatus, ConditionType, KvorumClusterStatus, Operation, OperationKind, Phase};
+
+/// What came of planning.
+#[derive(Clone, Copy)]
+pub enum Outcome<'a> {
+    /// The spec cannot be carried out.
+    Refused { invalid: &'a Invalid },
+    /// `failed` is why the same step failed the last time it was tried.
+    Planned { validated: &'a Validated, plan: &'a Plan, failed: Option<&'a str> },
+}
+
+impl Outcome<'_> {
+    fn plan(&self) -> Option<&Plan> {
+        match self {
+            Self::Refused { .. } => None,
+            Self::Planned { plan, .. } => Some(plan),
+        }
+    }
+}
+
+/// The status, and the event if there is news.
+pub fn report(observed: &Observed, outcome: Outcome<'_>) -> Report {
+    let roster = Roster::of(observed);
+    let members = members::members(observed, roster.as_ref());
+    let ready = members::in_health(observed, roster.as_ref());
+    let pending = match outcome {
+        Outcome::Refused { .. } => observed.status.pending_changes.clone(),
+        Outcome::Planned { validated, .. } => members::pending_changes(validated, observed),
+    };
+    let conditions = conditions::conditions(observed, roster.as_ref(), outcome, &pending);
+    let operation = operation(observed, outcome);
+    let status = KvorumClusterStatus {
+        observed_generation: observed.generation,
+        phase: Some(phase(&conditions, outcome)),
+        cluster_id: observed.cluster_id().map(|id| id.to_string()),
+        leader: members.iter().find(|member| member.leader).map(|member| member.name.clone()),
+        version: members::common_version(observed),
+        replicas: members::voters(&members),
+        ready_members: Some(format!("{ready}/{}", observed.spec.replicas)),
+        selector: Some(selector(&observed.cluster.name)),
+        next_ordinal: i32::try_from(observed.next_ordinal()).unwrap_or(i32::MAX),
+        pending_changes: pending,
+        operation,
+        members,
+        conditions,
+    };
+    let event = event(observed, &status, outcome);
+    Report { status, event }
+}
+
+fn operation(observed: &Observed, outcome: Outcome<'_>) -> Option<Operation> {
+    let Outcome::Planned { plan, failed, .. } = outcome else { return None };
+    let kind = plan.operation?;
+    let before = observed.status.operation.as_ref().filter(|before| before.kind == kind);
+    let started_at = before.and_then(|before| before.started_at.clone());
+    let step = match &plan.step {
+        Step::Nothing => format!("wait: {}", plan.reason),
+        step => step.to_string(),
+    };
+    let waiting_on = plan.waiting_on.as_ref().map(ToString::to_string);
+    Some(Operation {
+        kind,
+        member: plan.member.as_ref().map(ToString::to_string),
+        step,
+        waiting_on: failed
+            .map(|failed| format!("another try, since the last one failed: {failed}"))
+            .or(waiting_on),
+        started_at: started_at.or(Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(observed.now))),
+    })
+}
+
+fn phase(conditions: &[crate::api::Condition], outcome: Outcome<'_>) -> Phase {
+    let is = |kind, status| conditions.iter().any(|held| held.kind == kind && held.status == status);
+    let Some(plan) = outcome.plan() else { return Phase::Refused };
+    match (&plan.reason, plan.operation) {
+        (Reason::Deleting, _) => Phase::Deleting,
+        (Reason::Paused, _) => Phase::Paused,
+        (Reason::ForeignDisks { .. } | Reason::SplitIdentity { .. }, _) => Phase::Refused,
+        (_, Some(OperationKind::Form)) => Phase::Forming,
+        _ if is(ConditionType::Available, ConditionStatus::Unknown) => Phase::Pending,
+        _ if is(ConditionType::Available, ConditionStatus::False) => Phase::Unavailable,
+        _ if is(ConditionType::Degraded, ConditionStatus::True) => Phase::Degraded,
+        (_, Some(_)) => Phase::Changing,
+        _ => Phase::Running,
+    }
+}
+
+/// News: a step that was not the one before, another thing that is waited for, or Ready that has
+/// changed.
+fn event(observed: &Observed, status: &KvorumClusterStatus, outcome: Outcome<'_>) -> Option<Event> {
+    let before = observed.status.operation.as_ref();
+    let now = status.operation.as_ref();
+    let told = |operation: Option<&Operation>| {
+        operation.map(|told| (told.member.clone(), told.step.clone(), told.waiting_on.clone()))
+    };
+    if let (Some(plan), Some(operation)) = (outcome.plan(), now) {
+        if told(before) == told(now) {
+            return None;
+        }
+        let waits =
+            operation.waiting_on.as_ref().map(|waits| format!("; waits for {waits}")).unwrap_or_default();
+        let (reason, note) = match &plan.step {
+            Step::Nothing => ("Waiting".to_owned(), format!("{}{waits}", plan.reason)),
+            step => (step.kind().to_owned(), format!("{step}: {}{waits}", plan.reason)),
+        };
+        return Some(Event { warning: false, reason, note });
+    }
+    let ready = |status: &KvorumClusterStatus| {
+        let held = status.conditions.iter().find(|held| held.kind == ConditionType::Ready);
+        held.map(|held| (held.status, held.reason, held.message.clone()))
+    };
+    let (held, reason, message) = ready(status)?;
+    let unchanged = ready(&observed.status).is_some_and(|(was, why, _)| (was, why) == (held, reason));
+    if unchanged && before.is_none() {
+        return None;
+    }
+    Some(Event { warning: held != ConditionStatus::True, reason: format!("{reason:?}"), note: message })
+}
+
+#[cfg(test)]
+mod tests;
