@@ -3,6 +3,7 @@
 //! The modules in reading order; ARCHITECTURE.md tells the two flows that run through them.
 
 pub mod types;
+pub mod clock;
 // --- what server and operator share ---
 pub mod flags;
 // --- the server, bottom up ---
@@ -12,8 +13,10 @@ pub mod mvcc;
 pub mod membership;
 pub mod apply;
 pub mod raft;
+pub mod watch;
 pub mod bootstrap;
 pub mod proto;
+pub mod rpc;
 pub mod server;
 // --- the operator ---
 pub mod client;

@@ -15,6 +15,11 @@ pub mod etcdserverpb {
     tonic::include_proto!("etcdserverpb");
 }
 
+/// The gRPC health checking protocol.
+pub mod health {
+    tonic::include_proto!("grpc.health.v1");
+}
+
 /// The encoding of what the replicated log carries.
 pub(crate) mod command {
     tonic::include_proto!("command");

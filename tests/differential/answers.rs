@@ -1,0 +1,84 @@
+//! Answers as texts that are equal when the answers mean the same.
+
+use kvorum::proto::etcdserverpb as pb;
+use tonic::{Response, Status};
+
+/// The answers that carry a header.
+pub(crate) trait Headed {
+    fn header(&self) -> Option<&pb::ResponseHeader>;
+}
+
+macro_rules! headed {
+    ($($answer:ty),* $(,)?) => {
+        $(impl Headed for $answer {
+            fn header(&self) -> Option<&pb::ResponseHeader> {
+                self.header.as_ref()
+            }
+        })*
+    };
+}
+
+headed!(
+    pb::RangeResponse,
+    pb::PutResponse,
+    pb::DeleteRangeResponse,
+    pb::TxnResponse,
+    pb::CompactionResponse,
+    pb::WatchResponse,
+    pb::MemberAddResponse,
+    pb::MemberRemoveResponse,
+    pb::MemberUpdateResponse,
+    pb::MemberListResponse,
+    pb::MemberPromoteResponse,
+    pb::AlarmResponse,
+    pb::HashKvResponse,
+    pb::StatusResponse,
+    pb::DefragmentResponse,
+    pb::MoveLeaderResponse,
+);
+
+/// What a call answered: the text to compare, and the revision in its header, 0 if it has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) text: String,
+    pub(crate) revision: i64,
+}
+
+pub(crate) fn of<A: Headed + std::fmt::Debug>(result: Result<Response<A>, Status>) -> Answer {
+    match result {
+        Ok(response) => {
+            let message = response.into_inner();
+            let revision = message.header().map_or(0, |header| header.revision);
+            Answer { text: format!("{message:?}"), revision }
+        }
+        Err(status) => of_error(&status),
+    }
+}
+
+pub(crate) fn of_error(status: &Status) -> Answer {
+    Answer { text: format!("{:?}: {}", status.code(), status.message()), revision: 0 }
+}
+
+/// Puts the names that both clusters share in place of what is each one's own.
+pub(crate) fn normalised(text: &str, aliases: &[(String, String)]) -> String {
+    let mut text = mask(text, "raft_term: ");
+    for (own, shared) in aliases {
+        text = text.replace(own.as_str(), shared);
+    }
+    text
+}
+
+/// Replaces the number behind `field`, unless it is 0.
+pub(crate) fn mask(text: &str, field: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(field) {
+        let (before, after) = rest.split_at(at + field.len());
+        out.push_str(before);
+        let number = after.bytes().take_while(u8::is_ascii_digit).count();
+        out.push_str(if &after[..number] == "0" { "0" } else { "N" });
+        rest = &after[number..];
+    }
+    out.push_str(rest);
+    out
+}

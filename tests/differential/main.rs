@@ -1,0 +1,58 @@
+//! Ours against real etcd: the same random requests to both, and the answers must be equal: fields, order,
+//! revisions, gRPC codes and texts. Identities and URLs are normalised, the Raft term is left out.
+//!
+//! `KVORUM_SEED` repeats a run; `KVORUM_DIFFERENTIAL_SECONDS` sets how long each test goes on (default 25);
+//! `KVORUM_DIFFERENTIAL_SELF` compares etcd with etcd, to test the comparison itself.
+
+mod answers;
+mod cluster;
+mod generate;
+mod rounds;
+mod stories;
+mod watches;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use cluster::{Cluster, Server};
+
+fn seed() -> u64 {
+    match std::env::var("KVORUM_SEED") {
+        Ok(seed) => seed.parse().expect("KVORUM_SEED is a number"),
+        Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970").as_secs(),
+    }
+}
+
+fn duration() -> Duration {
+    let seconds = std::env::var("KVORUM_DIFFERENTIAL_SECONDS").ok();
+    Duration::from_secs(seconds.map_or(25, |s| s.parse().expect("KVORUM_DIFFERENTIAL_SECONDS is a number")))
+}
+
+/// Ours and etcd, each of `size` members.
+async fn pair(size: usize) -> anyhow::Result<[Cluster; 2]> {
+    let ours = match std::env::var_os("KVORUM_DIFFERENTIAL_SELF") {
+        Some(_) => Server::etcd()?,
+        None => Server::kvorum(),
+    };
+    let (ours, etcd) = tokio::join!(Cluster::start(ours, size), Cluster::start(Server::etcd()?, size));
+    Ok([ours?, etcd?])
+}
+
+#[tokio::test]
+async fn random_requests_to_a_single_member() -> anyhow::Result<()> {
+    rounds::run(pair(1).await?, seed(), duration()).await
+}
+
+#[tokio::test]
+async fn random_requests_to_three_members() -> anyhow::Result<()> {
+    rounds::run(pair(3).await?, seed(), duration()).await
+}
+
+#[tokio::test]
+async fn told_stories_of_a_single_member() -> anyhow::Result<()> {
+    stories::single(pair(1).await?).await
+}
+
+#[tokio::test]
+async fn told_stories_of_three_members() -> anyhow::Result<()> {
+    stories::three(pair(3).await?).await
+}

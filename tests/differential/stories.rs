@@ -1,0 +1,331 @@
+//! Stories in a fixed order, for what random requests must not do to a cluster: alarms, membership, who leads.
+
+use std::future::Future;
+
+use anyhow::{Context, bail};
+use kvorum::proto::etcdserverpb as pb;
+
+use crate::answers::{self, Answer};
+use crate::cluster::{Cluster, Member};
+
+/// How long two members must be linked before a change of membership counts on it, and some more.
+const LINKED: std::time::Duration = std::time::Duration::from_millis(5500);
+
+/// Both clusters, and what was found different so far.
+struct Pair {
+    clusters: [Cluster; 2],
+    /// Names for identities that both clusters made during the story.
+    extra: [Vec<(String, String)>; 2],
+    differences: Vec<String>,
+}
+
+macro_rules! same {
+    ($pair:expr, $member:expr, $story:expr, $service:ident . $method:ident ( $request:expr )) => {{
+        let request = $request;
+        let mut texts = Vec::new();
+        for cluster in &$pair.clusters {
+            let member: &Member = &cluster.members[$member];
+            texts.push(answers::of(member.$service().$method(request.clone()).await));
+        }
+        $pair.compare($story, texts)
+    }};
+}
+
+impl Pair {
+    fn new(clusters: [Cluster; 2]) -> Self {
+        Pair { clusters, extra: Default::default(), differences: Vec::new() }
+    }
+
+    fn compare(&mut self, story: &str, answers: Vec<Answer>) -> String {
+        let normal = |side: usize, answer: &Answer| {
+            let mut aliases = self.clusters[side].aliases();
+            aliases.extend(self.extra[side].iter().cloned());
+            let mut text = answers::normalised(&answer.text, &aliases);
+            for field in ["db_size: ", "db_size_in_use: ", "raft_index: ", "raft_applied_index: "] {
+                text = answers::mask(&text, field);
+            }
+            text
+        };
+        let (ours, etcds) = (normal(0, &answers[0]), normal(1, &answers[1]));
+        if ours != etcds {
+            self.differences.push(format!("{story}\nours: {ours}\netcd: {etcds}"));
+        }
+        etcds
+    }
+
+    fn end(self) -> anyhow::Result<()> {
+        if self.differences.is_empty() {
+            return Ok(());
+        }
+        bail!("{} answers differ\n{}", self.differences.len(), self.differences.join("\n\n"))
+    }
+
+    /// Learns the identity of the member with this peer URL on each side, and names it.
+    async fn identify(&mut self, peer_url: &str, name: &str) -> anyhow::Result<[u64; 2]> {
+        let mut ids = [0; 2];
+        for (side, cluster) in self.clusters.iter().enumerate() {
+            let request = pb::MemberListRequest { linearizable: true };
+            let list = cluster.members[0].cluster().member_list(request).await?.into_inner().members;
+            let member = list.iter().find(|member| member.peer_ur_ls.iter().any(|url| url == peer_url));
+            ids[side] = member.with_context(|| format!("{peer_url} is in no member's list: {list:?}"))?.id;
+            self.extra[side].push((ids[side].to_string(), name.to_string()));
+        }
+        Ok(ids)
+    }
+}
+
+fn put(key: &'static str) -> pb::PutRequest {
+    pb::PutRequest { key: key.into(), value: "v".into(), ..Default::default() }
+}
+
+fn range(key: &'static str) -> pb::RangeRequest {
+    pb::RangeRequest { key: key.into(), ..Default::default() }
+}
+
+pub(crate) async fn single(clusters: [Cluster; 2]) -> anyhow::Result<()> {
+    let mut pair = Pair::new(clusters);
+    fresh_store(&mut pair).await;
+    alarms(&mut pair).await;
+    learners(&mut pair).await?;
+    pair.end()
+}
+
+/// What nobody has written yet, and the special revisions of a first compaction.
+async fn fresh_store(pair: &mut Pair) {
+    same!(pair, 0, "status", maintenance.status(pb::StatusRequest {}));
+    same!(pair, 0, "hash of an empty store", maintenance.hash_kv(pb::HashKvRequest::default()));
+    for revision in [-1, 0, 1, 0, 2, 1] {
+        let compact = pb::CompactionRequest { revision, physical: false };
+        same!(pair, 0, "first compactions", kv.compact(compact));
+    }
+    same!(pair, 0, "first put", kv.put(put("a")));
+    same!(pair, 0, "hash of one put", maintenance.hash_kv(pb::HashKvRequest::default()));
+    same!(pair, 0, "physical compaction", kv.compact(pb::CompactionRequest { revision: 2, physical: true }));
+    same!(pair, 0, "hash after compaction", maintenance.hash_kv(pb::HashKvRequest { revision: 2 }));
+    same!(pair, 0, "hash below compaction", maintenance.hash_kv(pb::HashKvRequest { revision: 1 }));
+    same!(pair, 0, "hash of the future", maintenance.hash_kv(pb::HashKvRequest { revision: 9 }));
+    same!(pair, 0, "defragment", maintenance.defragment(pb::DefragmentRequest {}));
+    same!(pair, 0, "member list", cluster.member_list(pb::MemberListRequest { linearizable: true }));
+    same!(pair, 0, "move to nobody", maintenance.move_leader(pb::MoveLeaderRequest { target_id: 5 }));
+}
+
+async fn alarms(pair: &mut Pair) {
+    for alarm in [pb::AlarmType::None, pb::AlarmType::Nospace, pb::AlarmType::Corrupt] {
+        let kind = alarm as i32;
+        let request = |action: i32| pb::AlarmRequest { action, member_id: 7, alarm: kind };
+        same!(pair, 0, "raise an alarm", maintenance.alarm(request(1)));
+        same!(pair, 0, "raise it again", maintenance.alarm(request(1)));
+        same!(pair, 0, "alarms", maintenance.alarm(pb::AlarmRequest::default()));
+        same!(pair, 0, "alarms of a kind", maintenance.alarm(request(0)));
+        same!(pair, 0, "put under an alarm", kv.put(put("a")));
+        same!(pair, 0, "put without a key under an alarm", kv.put(put("")));
+        same!(pair, 0, "range under an alarm", kv.range(range("a")));
+        same!(
+            pair,
+            0,
+            "delete under an alarm",
+            kv.delete_range(pb::DeleteRangeRequest { key: "b".into(), ..Default::default() })
+        );
+        for op in [
+            pb::request_op::Request::RequestPut(put("t")),
+            pb::request_op::Request::RequestRange(range("t")),
+            pb::request_op::Request::RequestDeleteRange(pb::DeleteRangeRequest {
+                key: "t".into(),
+                ..Default::default()
+            }),
+        ] {
+            let success = vec![pb::RequestOp { request: Some(op) }];
+            let txn = pb::TxnRequest { success, ..Default::default() };
+            same!(pair, 0, "transaction under an alarm", kv.txn(txn));
+        }
+        let compact = pb::CompactionRequest { revision: 2, physical: false };
+        same!(pair, 0, "compaction under an alarm", kv.compact(compact));
+        same!(
+            pair,
+            0,
+            "clear the alarm of another member",
+            maintenance.alarm(pb::AlarmRequest { member_id: 8, ..request(2) })
+        );
+        same!(pair, 0, "clear the alarm", maintenance.alarm(request(2)));
+        same!(pair, 0, "clear it again", maintenance.alarm(request(2)));
+        same!(pair, 0, "put after the alarm", kv.put(put("a")));
+    }
+}
+
+async fn learners(pair: &mut Pair) -> anyhow::Result<()> {
+    let add = |urls: &[&str], is_learner| pb::MemberAddRequest {
+        peer_ur_ls: urls.iter().map(|url| url.to_string()).collect(),
+        is_learner,
+    };
+    for urls in [&[][..], &["nothing"], &["http://127.0.0.1"], &["http://127.0.0.1:1/x"]] {
+        same!(pair, 0, "add with wrong URLs", cluster.member_add(add(urls, true)));
+    }
+    for cluster in &pair.clusters {
+        let url = cluster.members[0].peer_url.clone();
+        let error = cluster.members[0].cluster().member_add(add(&[&url], true)).await;
+        let text = answers::of(error).text;
+        if text != "FailedPrecondition: etcdserver: Peer URLs already exists" {
+            bail!("{}: adding a URL twice answers {text}", cluster.server.name);
+        }
+    }
+    // Nobody listens there: the learner never starts.
+    let url = "http://127.0.0.1:1";
+    for cluster in &pair.clusters {
+        let added = cluster.members[0].cluster().member_add(add(&[url], true)).await;
+        added.with_context(|| format!("{}: adding a learner", cluster.server.name))?;
+    }
+    let ids = pair.identify(url, "LEARNER").await?;
+    same!(pair, 0, "list with a learner", cluster.member_list(pb::MemberListRequest { linearizable: true }));
+    same!(pair, 0, "a second learner", cluster.member_add(add(&["http://127.0.0.1:2"], true)));
+    same!(pair, 0, "the same URL again", cluster.member_add(add(&[url], false)));
+    same!(pair, 0, "promote nobody", cluster.member_promote(pb::MemberPromoteRequest { id: 77 }));
+    same!(pair, 0, "remove nobody", cluster.member_remove(pb::MemberRemoveRequest { id: 77 }));
+    same!(
+        pair,
+        0,
+        "update nobody",
+        cluster
+            .member_update(pb::MemberUpdateRequest { id: 77, peer_ur_ls: vec!["http://127.0.0.1:3".into()] })
+    );
+    each(pair, "promote a learner that never started", ids, |member, id| async move {
+        answers::of(member.cluster().member_promote(pb::MemberPromoteRequest { id }).await)
+    })
+    .await;
+    let voters = [pair.clusters[0].members[0].id, pair.clusters[1].members[0].id];
+    each(pair, "promote a voter", voters, |member, id| async move {
+        answers::of(member.cluster().member_promote(pb::MemberPromoteRequest { id }).await)
+    })
+    .await;
+    each(pair, "move the leader to a learner", ids, |member, id| async move {
+        answers::of(member.maintenance().move_leader(pb::MoveLeaderRequest { target_id: id }).await)
+    })
+    .await;
+    each(pair, "new URLs of the learner", ids, |member, id| async move {
+        let peer_ur_ls = vec!["http://127.0.0.1:4".to_string(), "http://127.0.0.1:3".to_string()];
+        answers::of(member.cluster().member_update(pb::MemberUpdateRequest { id, peer_ur_ls }).await)
+    })
+    .await;
+    same!(pair, 0, "put beside a learner", kv.put(put("l")));
+    each(pair, "remove the learner", ids, |member, id| async move {
+        answers::of(member.cluster().member_remove(pb::MemberRemoveRequest { id }).await)
+    })
+    .await;
+    each(pair, "remove it again", ids, |member, id| async move {
+        answers::of(member.cluster().member_remove(pb::MemberRemoveRequest { id }).await)
+    })
+    .await;
+    same!(pair, 0, "list after all", cluster.member_list(pb::MemberListRequest { linearizable: true }));
+    Ok(())
+}
+
+/// The same call on the first member of both, each with its own identity.
+async fn each<F>(pair: &mut Pair, story: &str, ids: [u64; 2], call: impl Fn(MemberCopy, u64) -> F)
+where
+    F: Future<Output = Answer>,
+{
+    each_at(pair, story, [0, 0], ids, call).await;
+}
+
+async fn each_at<F>(
+    pair: &mut Pair,
+    story: &str,
+    members: [usize; 2],
+    ids: [u64; 2],
+    call: impl Fn(MemberCopy, u64) -> F,
+) where
+    F: Future<Output = Answer>,
+{
+    let mut answers = Vec::new();
+    for side in 0..2 {
+        let member = &pair.clusters[side].members[members[side]];
+        answers.push(call(MemberCopy::of(member), ids[side]).await);
+    }
+    pair.compare(story, answers);
+}
+
+/// The clients of a member, for a call that outlives the look at it.
+struct MemberCopy {
+    cluster: pb::cluster_client::ClusterClient<tonic::transport::Channel>,
+    maintenance: pb::maintenance_client::MaintenanceClient<tonic::transport::Channel>,
+}
+
+impl MemberCopy {
+    fn of(member: &Member) -> Self {
+        MemberCopy { cluster: member.cluster(), maintenance: member.maintenance() }
+    }
+
+    fn cluster(&self) -> pb::cluster_client::ClusterClient<tonic::transport::Channel> {
+        self.cluster.clone()
+    }
+
+    fn maintenance(&self) -> pb::maintenance_client::MaintenanceClient<tonic::transport::Channel> {
+        self.maintenance.clone()
+    }
+}
+
+pub(crate) async fn three(clusters: [Cluster; 2]) -> anyhow::Result<()> {
+    let mut pair = Pair::new(clusters);
+    // Adding a member asks whether the members have been linked for five seconds.
+    tokio::time::sleep(LINKED).await;
+    for member in 0..3 {
+        let request = pb::MemberListRequest { linearizable: true };
+        same!(pair, member, "member list", cluster.member_list(request));
+    }
+    who_leads(&mut pair).await?;
+    more_voters(&mut pair).await?;
+    pair.end()
+}
+
+async fn who_leads(pair: &mut Pair) -> anyhow::Result<()> {
+    let leaders = [pair.clusters[0].leader().await?, pair.clusters[1].leader().await?];
+    let next = leaders.map(|leader| (leader + 1) % 3);
+    let target = [pair.clusters[0].members[next[0]].id, pair.clusters[1].members[next[1]].id];
+    let move_to = |member: MemberCopy, id: u64| async move {
+        answers::of(member.maintenance().move_leader(pb::MoveLeaderRequest { target_id: id }).await)
+    };
+    each_at(pair, "a follower is asked to move the leader", next, target, move_to).await;
+    each_at(pair, "moved to nobody", leaders, [5, 5], move_to).await;
+    each_at(pair, "moved", leaders, target, move_to).await;
+    for side in 0..2 {
+        let leader = pair.clusters[side].leader().await?;
+        if leader != next[side] {
+            bail!("{}: member {leader} leads, not {}", pair.clusters[side].server.name, next[side]);
+        }
+    }
+    same!(pair, 0, "put after the move", kv.put(put("moved")));
+    Ok(())
+}
+
+/// Voters that never start, until strict reconfiguration refuses the next; then they go again.
+async fn more_voters(pair: &mut Pair) -> anyhow::Result<()> {
+    let mut added = Vec::new();
+    for number in 1..=2 {
+        let url = format!("http://127.0.0.1:{number}");
+        for cluster in &pair.clusters {
+            let request = pb::MemberAddRequest { peer_ur_ls: vec![url.clone()], is_learner: false };
+            let result = cluster.members[0].cluster().member_add(request).await;
+            result.with_context(|| format!("{}: adding voter {number}", cluster.server.name))?;
+        }
+        added.push(pair.identify(&url, &format!("ADDED{number}")).await?);
+        same!(
+            pair,
+            1,
+            "list with an added voter",
+            cluster.member_list(pb::MemberListRequest { linearizable: true })
+        );
+    }
+    let third = pb::MemberAddRequest { peer_ur_ls: vec!["http://127.0.0.1:9".into()], is_learner: false };
+    same!(pair, 0, "one voter too many", cluster.member_add(third.clone()));
+    let learner = pb::MemberAddRequest { is_learner: true, ..third };
+    same!(pair, 0, "a learner while three of five run", cluster.member_add(learner));
+    let voters = [pair.clusters[0].members[2].id, pair.clusters[1].members[2].id];
+    let remove = |member: MemberCopy, id: u64| async move {
+        answers::of(member.cluster().member_remove(pb::MemberRemoveRequest { id }).await)
+    };
+    each(pair, "removing a running one of three in five", voters, remove).await;
+    for ids in added {
+        each(pair, "removing one that never started", ids, remove).await;
+    }
+    same!(pair, 2, "put after all", kv.put(put("after")));
+    Ok(())
+}
