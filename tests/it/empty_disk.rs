@@ -1,0 +1,140 @@
+//! An empty disk never founds a second cluster (it does with etcd: etcd-io/etcd#12227).
+
+use std::time::Duration;
+
+use kvorum::proto::etcdserverpb as pb;
+
+use crate::common::bench::{Turn, our_story};
+use crate::common::cluster::{Cluster, Plan};
+use crate::common::load::text;
+use crate::common::member::{Member, PATIENCE};
+use crate::common::wait::{holds, until};
+
+/// Until a member says that it serves nobody, and why.
+async fn held(member: &Member) -> String {
+    until(&format!("{} to say why it does not serve", member.name), PATIENCE, async || {
+        let state = member.state().await?;
+        let is_held = ["starting", "hold", "safe"].contains(&state.state.as_str());
+        holds(is_held && !state.reason.is_empty(), &state)?;
+        Ok(state.reason)
+    })
+    .await
+}
+
+#[test]
+fn wiped_members_found_no_second_cluster_beside_the_one_that_holds_the_data() {
+    our_story(Turn::Shared, Duration::from_secs(60), async |bench| {
+        let mut cluster = Cluster::form(bench, Plan::default()).await;
+        cluster.put("precious", "data").await;
+        cluster.assert_equal_stores().await;
+        for member in &mut cluster.members {
+            member.stop().await;
+        }
+        // Two lose their disks and come back alone, with the flags that founded the cluster.
+        for at in [0, 1] {
+            cluster.members[at].wipe();
+            cluster.members[at].start();
+        }
+        for at in [0, 1] {
+            let reason = held(&cluster.members[at]).await;
+            bench.note(&format!("{} alone says: {reason}", cluster.members[at].name));
+        }
+        nothing_forms(&mut cluster, &[0, 1], cluster_elections(3)).await;
+
+        // The third comes back with the data: they are not overwritten, and it serves what it can alone.
+        cluster.members[2].start();
+        let serializable = pb::RangeRequest { serializable: true, ..crate::range_request("precious") };
+        let survivor = cluster.members[2].client().clone();
+        let kept = until("a serializable read at the third", PATIENCE, async || {
+            survivor.range(&serializable).await.map_err(|error| error.to_string())
+        })
+        .await;
+        assert_eq!(kept.kvs.first().map(|kv| text(&kv.value)).as_deref(), Some("data"));
+
+        // All three say what is missing.
+        for at in [0, 1] {
+            let peer_url = cluster.members[2].peer_url.clone();
+            let (member, what) = (&cluster.members[at], "to say that its disk is empty");
+            let reason = until(&format!("{} {what}", member.name), PATIENCE, async || {
+                let state = member.state().await?;
+                holds(state.state == "safe" && !state.reason.is_empty(), &state)?;
+                Ok(state.reason)
+            })
+            .await;
+            bench.note(&format!("{} beside {peer_url} says: {reason}", member.name));
+        }
+        let reason = until("the third to say whom it misses", PATIENCE, async || {
+            let state = cluster.members[2].state().await?;
+            holds(!state.reason.is_empty(), &state)?;
+            Ok(state.reason)
+        })
+        .await;
+        bench.note(&format!("the third says: {reason}"));
+        nothing_forms(&mut cluster, &[0, 1, 2], cluster_elections(3)).await;
+        let still = survivor.range(&serializable).await.expect("a serializable read is answered");
+        assert_eq!(still.kvs, kept.kvs);
+    });
+}
+
+/// The time in which that many elections would have taken place.
+fn cluster_elections(count: u32) -> Duration {
+    2 * Plan::default().election * count
+}
+
+/// No member of these gets a leader or takes a write during `time`, and none ends.
+async fn nothing_forms(cluster: &mut Cluster, members: &[usize], time: Duration) {
+    let until = tokio::time::Instant::now() + time;
+    while tokio::time::Instant::now() < until {
+        for &at in members {
+            let member = &mut cluster.members[at];
+            assert!(member.is_running(), "{} has ended instead of telling", member.name);
+            if let Ok(status) = member.status().await {
+                assert_eq!(status.leader, 0, "{} follows a leader", member.name);
+            }
+            let healthy = member.client().health().await.is_ok_and(|health| health.healthy);
+            assert!(!healthy, "{} says that it is healthy", member.name);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[test]
+fn a_wiped_member_does_not_come_back_under_its_old_identity() {
+    our_story(Turn::Shared, Duration::from_secs(60), async |bench| {
+        let mut cluster = Cluster::form(bench, Plan::default()).await;
+        cluster.put("key", "1").await;
+        cluster.members[1].kill();
+        cluster.members[1].wipe();
+        cluster.members[1].start();
+        let reason = until("the wiped member to say why it does not serve", PATIENCE, async || {
+            let state = cluster.members[1].state().await?;
+            holds(state.state == "safe", &state)?;
+            Ok(state.reason)
+        })
+        .await;
+        bench.note(&reason);
+        // The others go on.
+        let others = cluster.members[0].client().put(&crate::common::load::put_request("key", "2")).await;
+        others.expect("two of three serve");
+    });
+}
+
+#[test]
+fn founding_waits_for_every_member_and_says_for_whom() {
+    our_story(Turn::Shared, Duration::from_secs(60), async |bench| {
+        let mut cluster = Cluster::prepare(bench, Plan::default());
+        cluster.members[0].start();
+        cluster.members[1].start();
+        let reason = held(&cluster.members[0]).await;
+        let missing = cluster.members[2].peer_url.clone();
+        until("the missing member to be named", PATIENCE, async || {
+            let state = cluster.members[0].state().await?;
+            holds(state.reason.contains("m2") || state.reason.contains(&missing), &state.reason)
+        })
+        .await;
+        bench.note(&reason);
+        nothing_forms(&mut cluster, &[0, 1], cluster_elections(1)).await;
+        cluster.start().await;
+        cluster.put("formed", "by three").await;
+    });
+}
