@@ -192,7 +192,8 @@ pub(super) fn health(roster: &Roster<'_>) -> Plan {
             healthy,
             needed,
         });
-        return wait(Reason::MemberUnhealthy { members }, Some(waiting_on), None, None);
+        let operation = under_way(roster, &members);
+        return wait(Reason::MemberUnhealthy { members }, Some(waiting_on), operation, None);
     }
     let stopping = roster.observed.processes.iter().filter(|(_, process)| process.state.is_stopping());
     let stopping: Vec<_> = stopping.map(|(name, _)| name.clone()).collect();
@@ -201,6 +202,20 @@ pub(super) fn health(roster: &Roster<'_>) -> Plan {
         return wait(reason, Some(WaitingOn::Stopping { members: stopping.clone() }), None, None);
     }
     rest(Reason::AsSpecified)
+}
+
+/// A member that is on its way is the end of something; one that runs and says that it is not
+/// well is a fault. Told from the last status, for display only.
+fn under_way(roster: &Roster<'_>, members: &[MemberName]) -> Option<OperationKind> {
+    let rolling =
+        roster.observed.status.operation.as_ref().is_some_and(|last| last.kind == OperationKind::Roll);
+    let faulty =
+        |name: &MemberName| roster.seat(name).is_some_and(|seat| seat.running() && seat.told.is_some());
+    match members.iter().any(faulty) {
+        true => None,
+        false if rolling => Some(OperationKind::Roll),
+        false => Some(OperationKind::Restore),
+    }
 }
 
 fn unhealthy_waits(roster: &Roster<'_>, members: &[MemberName]) -> Option<WaitingOn> {
@@ -212,6 +227,9 @@ fn unhealthy_waits(roster: &Roster<'_>, members: &[MemberName]) -> Option<Waitin
                 Some(WaitingOn::Process { member, detail: detail.clone() })
             }
             ProcessState::Stopping => Some(WaitingOn::Stopping { members: vec![member] }),
+            ProcessState::Running if seat.told.is_none() => {
+                Some(WaitingOn::Starting { members: vec![member] })
+            }
             ProcessState::Running | ProcessState::Ended { .. } => None,
         }
     })

@@ -2,6 +2,7 @@
 //! [`Step`]s; which step that is, no platform decides.
 
 pub mod kubernetes;
+pub mod local;
 
 use std::future::Future;
 

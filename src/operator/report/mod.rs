@@ -124,7 +124,8 @@ fn event(observed: &Observed, status: &KvorumClusterStatus, outcome: Outcome<'_>
     };
     let (held, reason, message) = ready(status)?;
     let unchanged = ready(&observed.status).is_some_and(|(was, why, _)| (was, why) == (held, reason));
-    if unchanged && before.is_none() {
+    // Upkeep that nobody asked for is no news once it is done.
+    if unchanged && before.is_none_or(|before| before.kind == OperationKind::Maintain) {
         return None;
     }
     Some(Event { warning: held != ConditionStatus::True, reason: format!("{reason:?}"), note: message })

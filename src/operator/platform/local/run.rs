@@ -1,0 +1,224 @@
+//! The loop of the local platform: a pass, then wait for the document, a process, the clock or a
+//! signal.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rand::Rng;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::document::Document;
+use super::folder::{Cluster, Folder, free_base_port};
+use super::process::Processes;
+use super::screen::Screen;
+use super::{Event, Local};
+use crate::api::KvorumCluster;
+use crate::operator::reconcile::{Reconciler, chain};
+use crate::operator::validate::Invalid;
+
+/// How often the document is looked at.
+const DOCUMENT_EVERY: Duration = Duration::from_millis(250);
+
+/// Asking three processes on this machine costs nothing, and people watch.
+const CHECK_AGAIN_MAX: Duration = Duration::from_secs(2);
+
+/// After a pass that could not look or publish.
+const AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The KvorumCluster document.
+    pub document: PathBuf,
+    /// Where state and data go.
+    pub folder: PathBuf,
+    /// The program of the members.
+    pub server: PathBuf,
+}
+
+/// Why a local cluster could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{path}: {invalid}")]
+    Document { path: String, invalid: Invalid },
+    #[error("{path} is in use by another kvorum-operator: stop that one, or give another --dir")]
+    InUse { path: String },
+    #[error("{doing}")]
+    Io {
+        doing: String,
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn io_error(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
+    let doing = doing.into();
+    move |source| Error::Io { doing, source }
+}
+
+/// Runs the cluster of the document until SIGINT, SIGTERM or SIGHUP, then stops its members. Their
+/// data stay; a later run goes on with them.
+///
+/// # Errors
+/// When it cannot be begun; a running cluster is never given up.
+pub async fn run(options: Options) -> Result<(), Error> {
+    let mut signals = Signals::new().map_err(io_error("listen for signals"))?;
+    let mut screen = Screen::new();
+    let (mut document, local) = open(&options)?;
+    let members = local.folder.disks().map_err(io_error("read the members' folders"))?;
+    let (processes, folder) = (local.processes.clone(), &local.folder);
+    processes.find(folder, members.into_keys()).map_err(io_error("find processes"))?;
+    let reconciler = Reconciler::new(local);
+    tell_problem(&mut screen, &document);
+    loop {
+        let wait = pass(&reconciler, &document, &mut screen).await;
+        if wait_for_news(&processes, &document, &mut signals, wait).await {
+            break;
+        }
+        if document.changed() {
+            reread(&reconciler.platform, &mut document, &mut screen);
+        }
+    }
+    screen.line(
+        "stopping the members; their data stay, and the same command goes on with them (again: kill them)",
+    );
+    tokio::select! {
+        () = processes.stop_all() => {}
+        () = signals.next() => processes.kill_all(),
+    }
+    Ok(())
+}
+
+async fn pass(reconciler: &Reconciler<Local>, document: &Document, screen: &mut Screen) -> Duration {
+    let passed = reconciler.pass().await;
+    let local = &reconciler.platform;
+    let news = std::mem::take(&mut *local.news.lock());
+    news.iter().for_each(|event| screen.say(event));
+    let name = local.folder.cluster().name;
+    let status = local.status.lock().clone();
+    screen.show(&name, &status, &local.addressing(), document.problem.as_deref());
+    match passed {
+        Ok(pass) => {
+            if let Some(failure) = &pass.failure {
+                screen.say(&warning("Failed", chain(failure)));
+            }
+            pass.check_again_after.min(CHECK_AGAIN_MAX)
+        }
+        Err(error) => {
+            screen.say(&warning("Failed", chain(&error)));
+            AFTER_ERROR
+        }
+    }
+}
+
+fn warning(reason: &str, note: String) -> Event {
+    Event { warning: true, reason: reason.to_owned(), note }
+}
+
+/// Whether it is time to stop.
+async fn wait_for_news(
+    processes: &Processes,
+    document: &Document,
+    signals: &mut Signals,
+    wait: Duration,
+) -> bool {
+    tokio::select! {
+        biased;
+        () = signals.next() => true,
+        () = processes.changed.notified() => false,
+        () = edited(document) => false,
+        () = tokio::time::sleep(wait) => false,
+    }
+}
+
+async fn edited(document: &Document) {
+    while !document.changed() {
+        tokio::time::sleep(DOCUMENT_EVERY).await;
+    }
+}
+
+/// The cluster of the folder goes on with the spec that it last accepted, whatever is wrong with
+/// the document now; a new one needs a good document.
+fn open(options: &Options) -> Result<(Document, Local), Error> {
+    let folder = std::path::absolute(&options.folder).map_err(io_error("find the folder"))?;
+    let at = folder.display().to_string();
+    let mut document = Document::new(&options.document);
+    let held = Folder::read(&folder).map_err(io_error(format!("read {at}")))?;
+    let read = document.read(held.as_ref().map(|held| (held.name.as_str(), &held.spec)));
+    let cluster = match (held, read) {
+        (Some(held), Ok(cluster)) if cluster.spec == held.spec => held,
+        (Some(held), Ok(cluster)) => Cluster { spec: cluster.spec, generation: held.generation + 1, ..held },
+        (Some(held), Err(_)) => held,
+        (None, Ok(cluster)) => found(cluster).map_err(io_error("find free ports"))?,
+        (None, Err(invalid)) => {
+            let path = options.document.display().to_string();
+            return Err(Error::Document { path, invalid });
+        }
+    };
+    let folder = open_folder(&folder, cluster)?;
+    let status = folder.status().map_err(io_error(format!("read the status in {at}")))?;
+    let local = Local {
+        folder,
+        server: options.server.clone(),
+        processes: Processes::default(),
+        news: Default::default(),
+        status: parking_lot::Mutex::new(status),
+    };
+    Ok((document, local))
+}
+
+fn open_folder(path: &Path, cluster: Cluster) -> Result<Folder, Error> {
+    let at = path.display().to_string();
+    Folder::open(path, cluster).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => Error::InUse { path: at },
+        _ => Error::Io { doing: format!("open {at}"), source: error },
+    })
+}
+
+fn found(cluster: KvorumCluster) -> io::Result<Cluster> {
+    Ok(Cluster {
+        name: cluster.metadata.name.unwrap_or_default(),
+        uid: format!("{:032x}", rand::rng().random::<u128>()),
+        base_port: free_base_port()?,
+        generation: 1,
+        spec: cluster.spec,
+    })
+}
+
+fn reread(local: &Local, document: &mut Document, screen: &mut Screen) {
+    let held = local.folder.cluster();
+    if let Ok(cluster) = document.read(Some((&held.name, &held.spec)))
+        && cluster.spec != held.spec
+        && let Err(error) = local.folder.accept(cluster.spec)
+    {
+        screen.say(&warning("Failed", format!("write the spec down: {error}")));
+    }
+    tell_problem(screen, document);
+}
+
+fn tell_problem(screen: &mut Screen, document: &Document) {
+    if let Some(problem) = &document.problem {
+        let note = format!("{} is not followed: {problem}", document.path().display());
+        screen.say(&warning("Refused", note));
+    }
+}
+
+struct Signals([Signal; 3]);
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        let [interrupt, terminate, hangup] = kinds.map(signal);
+        Ok(Self([interrupt?, terminate?, hangup?]))
+    }
+
+    async fn next(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}
