@@ -10,7 +10,7 @@
 //! 2 cluster    JSON: {"members":{"members":[..],"removed":[..],"changed_at":n},"alarms":[..],"version":".."}
 //! 3 proposals  u64 number of origins, each: u64 member, u64 number of runs, each: u64 highest sequence,
 //!              256 times u64 bits of applied sequences (`apply::proposals`)
-//! 4 records    a chunk of the revision log: whole records in order (`mvcc::record`)
+//! 4 records    a piece of the revision log: whole records in order (`mvcc::record`)
 //! 5 end        u64 number of records in all, u64 number of their bytes
 //! ```
 //! Fixed integers are little-endian. Nothing follows the end section. Readers of version 1 refuse any other.
@@ -82,13 +82,15 @@ impl Checkpoint {
         write_section(out, Tag::Position, &self.encode_position())?;
         write_section(out, Tag::Cluster, &serde_json::to_vec(&*self.cluster)?)?;
         write_section(out, Tag::Proposals, &encode_proposals(&self.proposals))?;
-        for chunk in &self.space.chunks {
-            write_section(out, Tag::Records, chunk)?;
+        let (mut records, mut bytes) = (0, 0);
+        for (piece, count) in self.space.pieces() {
+            write_section(out, Tag::Records, &piece)?;
+            records += count;
+            bytes += piece.len() as u64;
         }
-        let bytes: usize = self.space.chunks.iter().map(Bytes::len).sum();
         let mut end = Vec::new();
-        end.put_u64_le(self.space.records());
-        end.put_u64_le(bytes as u64);
+        end.put_u64_le(records);
+        end.put_u64_le(bytes);
         write_section(out, Tag::End, &end)
     }
 
@@ -206,7 +208,7 @@ impl Input<'_> {
             let (tag, data) = self.read_any(&[Tag::Records, Tag::End])?;
             if tag == Tag::Records {
                 bytes += data.len() as u64;
-                records += space.add_chunk(data).map_err(|reason| content(tag, reason))?;
+                records += space.add_piece(data).map_err(|reason| content(tag, reason))?;
                 continue;
             }
             let mut expected = Vec::new();

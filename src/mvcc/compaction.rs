@@ -14,7 +14,7 @@ use super::write_txn::WriteTxn;
 use crate::types::Revision;
 
 /// Dead records forgotten under one hold of the lock: some 100 microseconds.
-const DEAD_PER_SLICE: usize = 256;
+const DEAD_PER_SLICE: usize = if cfg!(test) { 2 } else { 256 };
 
 /// A compaction being carried out.
 #[derive(Debug)]

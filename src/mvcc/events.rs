@@ -10,7 +10,7 @@ pub type History = (Vec<(Revision, Vec<Event>)>, Revision);
 
 /// Bounds one call to some milliseconds on the caller's thread, unless a single revision is larger.
 /// The lock is held only to take hold of each chunk.
-const CHUNKS_PER_CALL: usize = 32;
+const CHUNKS_PER_CALL: usize = if cfg!(test) { 2 } else { 32 };
 
 impl Store {
     /// The changes of the keys in `range` from revision `from` on, of at most `limit_revisions` (1 or more) revisions

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::compaction::Trim;
 use super::hash::HashKv;
 use super::key_index::Place;
-use super::log::{self, Location};
+use super::log::{self, Location, SharedChunk};
 use super::record::Record;
 use super::revision::Stamp;
 use super::store::{Space, Store};
@@ -16,14 +16,17 @@ pub(crate) struct Frozen {
     pub(crate) revision: Revision,
     pub(crate) compacted: Revision,
     pub(crate) hashes: Vec<HashKv>,
-    /// The revision log in order; each holds whole records.
-    pub(crate) chunks: Vec<Bytes>,
+    chunks: Vec<SharedChunk>,
 }
 
 impl Frozen {
-    /// Number of records; walks all of them.
-    pub(crate) fn records(&self) -> u64 {
-        self.chunks.iter().map(|chunk| log::records(chunk).count() as u64).sum()
+    /// The revision log in order: pieces of whole records, and how many there are in each.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = (Bytes, u64)> {
+        let pieces = self.chunks.iter().map(SharedChunk::living).filter(|data| !data.is_empty());
+        pieces.map(|data| {
+            let records = log::records(&data).count() as u64;
+            (data, records)
+        })
     }
 }
 
@@ -64,11 +67,11 @@ impl Rebuilt {
         Ok(Rebuilt { space, last: Stamp::default() })
     }
 
-    /// Takes the next chunk of the log; answers the number of its records.
+    /// Takes the next piece of the log; answers the number of its records.
     ///
     /// # Errors
     /// What is wrong with which record.
-    pub(crate) fn add_chunk(&mut self, data: Bytes) -> Result<u64, String> {
+    pub(crate) fn add_piece(&mut self, data: Bytes) -> Result<u64, String> {
         let mut records = Vec::new();
         let mut offset = 0;
         while offset < data.len() {
@@ -112,11 +115,11 @@ impl Rebuilt {
         let space = &mut self.space;
         let newest = space.index.newest(fields.key);
         let living = newest.filter(|place| !place.is_tombstone());
-        if !record.tombstone {
-            let is_first = fields.create == main;
-            if fields.version < 1 || fields.create > main || is_first != (fields.version == 1) {
-                return Err(wrong(&format!("has version {} since {}", fields.version, fields.create)));
-            }
+        let is_first = fields.version == 1;
+        if !record.tombstone
+            && (fields.version < 1 || fields.create > main || is_first && fields.create != main)
+        {
+            return Err(wrong(&format!("has version {} since {}", fields.version, fields.create)));
         }
         // Below the compacted revision a change's predecessor may be gone.
         if main > space.compacted {

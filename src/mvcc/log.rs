@@ -8,7 +8,8 @@
 //! no permitted read can see it any more (`compaction` decides that). Dead records stay where they lie
 //! until half of their chunk is dead.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -18,7 +19,8 @@ use crate::types::Revision;
 
 /// A chunk is sealed before it outgrows this, unless one record alone is larger.
 /// Bounds what one slow reader of one value can pin, and what a rewrite does under the lock.
-pub(super) const CHUNK_BYTES: usize = 128 * 1024;
+/// Tests use small ones, so that short histories cross many.
+pub(super) const CHUNK_BYTES: usize = if cfg!(test) { 200 } else { 128 * 1024 };
 
 /// Where a record lies: the number of its chunk (41 bits) and the byte offset in it (22 bits;
 /// offsets stay below [`CHUNK_BYTES`], since a larger record lies alone at 0).
@@ -67,6 +69,8 @@ pub(super) struct Chunk {
     pub(super) last: Revision,
     /// In the order in which it happened, so `by` never falls.
     pub(super) superseded: Vec<Superseded>,
+    /// Offsets of the dead records, shared with checkpoints that are being written.
+    dead: Arc<Vec<u32>>,
     dead_bytes: usize,
 }
 
@@ -83,6 +87,7 @@ impl Chunk {
             first,
             last: first,
             superseded: Vec::new(),
+            dead: Arc::default(),
             dead_bytes: 0,
         }
     }
@@ -209,7 +214,14 @@ impl Log {
         let number = self.next_chunk;
         self.next_chunk += 1;
         self.bytes += data.len() as u64;
-        let chunk = Chunk { data: Data::Sealed(data), first, last, superseded: Vec::new(), dead_bytes: 0 };
+        let chunk = Chunk {
+            data: Data::Sealed(data),
+            first,
+            last,
+            superseded: Vec::new(),
+            dead: Arc::default(),
+            dead_bytes: 0,
+        };
         self.chunks.insert(number, chunk);
         number
     }
@@ -293,6 +305,7 @@ impl Log {
     pub(super) fn bury(&mut self, at: Location) {
         let chunk = self.chunks.get_mut(&at.chunk()).expect("a dead record's chunk is still there");
         let len = parse(&chunk.bytes()[at.offset()..]).len;
+        Arc::make_mut(&mut chunk.dead).push(at.offset() as u32);
         chunk.dead_bytes += len;
         self.dead_bytes += len as u64;
     }
@@ -328,6 +341,7 @@ impl Log {
         });
         self.bytes -= (old.len() - data.len()) as u64;
         self.dead_bytes -= chunk.dead_bytes as u64;
+        chunk.dead = Arc::default();
         chunk.dead_bytes = 0;
         if data.is_empty() {
             self.chunks.remove(&number);
@@ -337,8 +351,31 @@ impl Log {
         moved
     }
 
-    /// The content of every chunk at this moment.
-    pub(super) fn share(&self) -> Vec<Bytes> {
-        self.chunks.values().map(Chunk::share).collect()
+    /// Every chunk at this moment.
+    pub(super) fn share(&self) -> Vec<SharedChunk> {
+        let share = |chunk: &Chunk| SharedChunk { data: chunk.share(), dead: Arc::clone(&chunk.dead) };
+        self.chunks.values().map(share).collect()
+    }
+}
+
+/// A chunk's content at one moment, with what is dead in it.
+pub(super) struct SharedChunk {
+    data: Bytes,
+    dead: Arc<Vec<u32>>,
+}
+
+impl SharedChunk {
+    /// The records that are not dead. Dead ones must not come back: the change that ended such a record may have
+    /// left the log already.
+    pub(super) fn living(&self) -> Bytes {
+        if self.dead.is_empty() {
+            return self.data.clone();
+        }
+        let dead: HashSet<usize> = self.dead.iter().map(|offset| *offset as usize).collect();
+        let mut living = Vec::with_capacity(self.data.len());
+        for (offset, record) in records(&self.data).filter(|(offset, _)| !dead.contains(offset)) {
+            living.extend_from_slice(&self.data[offset..offset + record.len]);
+        }
+        living.into()
     }
 }

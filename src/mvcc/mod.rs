@@ -32,3 +32,8 @@ pub use op::{
     Compare, CompareResult, CompareTarget, DeleteOp, DeleteResult, Event, EventKind, KeyRange, KeyValue, Op,
     OpResult, PutOp, PutResult, RangeOp, RangeResult, Sort, SortTarget, TxnOp, TxnResult,
 };
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
