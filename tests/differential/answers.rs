@@ -6,6 +6,25 @@ use tonic::{Response, Status};
 /// The answers that carry a header.
 pub(crate) trait Headed {
     fn header(&self) -> Option<&pb::ResponseHeader>;
+
+    /// The members that it lists, if it does.
+    fn members(&mut self) -> Option<&mut Vec<pb::Member>> {
+        None
+    }
+}
+
+macro_rules! listing {
+    ($($answer:ty),* $(,)?) => {
+        $(impl Headed for $answer {
+            fn header(&self) -> Option<&pb::ResponseHeader> {
+                self.header.as_ref()
+            }
+
+            fn members(&mut self) -> Option<&mut Vec<pb::Member>> {
+                Some(&mut self.members)
+            }
+        })*
+    };
 }
 
 macro_rules! headed {
@@ -25,16 +44,19 @@ headed!(
     pb::TxnResponse,
     pb::CompactionResponse,
     pb::WatchResponse,
-    pb::MemberAddResponse,
-    pb::MemberRemoveResponse,
-    pb::MemberUpdateResponse,
-    pb::MemberListResponse,
-    pb::MemberPromoteResponse,
     pb::AlarmResponse,
     pb::HashKvResponse,
     pb::StatusResponse,
     pb::DefragmentResponse,
     pb::MoveLeaderResponse,
+);
+
+listing!(
+    pb::MemberAddResponse,
+    pb::MemberRemoveResponse,
+    pb::MemberUpdateResponse,
+    pb::MemberListResponse,
+    pb::MemberPromoteResponse,
 );
 
 /// What a call answered: the text to compare, and the revision in its header, 0 if it has none.
@@ -47,12 +69,20 @@ pub(crate) struct Answer {
 pub(crate) fn of<A: Headed + std::fmt::Debug>(result: Result<Response<A>, Status>) -> Answer {
     match result {
         Ok(response) => {
-            let message = response.into_inner();
+            let mut message = response.into_inner();
             let revision = message.header().map_or(0, |header| header.revision);
-            Answer { text: format!("{message:?}"), revision }
+            let order = message.members().map_or("", put_in_order);
+            Answer { text: format!("{message:?}{order}"), revision }
         }
         Err(status) => of_error(&status),
     }
+}
+
+/// Members are listed by identity, and those differ between the clusters: checks that, then goes by name.
+fn put_in_order(members: &mut Vec<pb::Member>) -> &'static str {
+    let is_in_order = members.is_sorted_by_key(|member| member.id);
+    members.sort_by_key(|member| (member.name.clone(), member.peer_ur_ls.clone()));
+    if is_in_order { "" } else { " but not in order of identity" }
 }
 
 pub(crate) fn of_error(status: &Status) -> Answer {

@@ -49,6 +49,12 @@ pub(crate) struct Member {
     pub(crate) peer_url: String,
     pub(crate) id: u64,
     process: Child,
+    clients: Clients,
+}
+
+/// The services of one member. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Clients {
     channel: Channel,
 }
 
@@ -74,7 +80,8 @@ impl Cluster {
             let process = start_member(&server, folder.path(), name, &peer_url(i), &client_url(i), &plan)?;
             let channel = Endpoint::from_shared(client_url(i))?.connect_lazy();
             let (client_url, peer_url) = (client_url(i), peer_url(i));
-            members.push(Member { name: name.clone(), client_url, peer_url, id: 0, process, channel });
+            let clients = Clients { channel };
+            members.push(Member { name: name.clone(), client_url, peer_url, id: 0, process, clients });
         }
         let mut cluster = Cluster { server, members, id: 0, folder };
         cluster.wait_until_ready().await?;
@@ -155,7 +162,20 @@ impl Drop for Cluster {
     }
 }
 
+impl std::ops::Deref for Member {
+    type Target = Clients;
+    fn deref(&self) -> &Clients {
+        &self.clients
+    }
+}
+
 impl Member {
+    pub(crate) fn clients(&self) -> Clients {
+        self.clients.clone()
+    }
+}
+
+impl Clients {
     pub(crate) fn kv(&self) -> KvClient<Channel> {
         KvClient::new(self.channel.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)

@@ -9,11 +9,15 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::answers::{self, Answer};
-use crate::cluster::{Cluster, Member};
+use crate::cluster::{Clients, Cluster};
 use crate::generate::{Generator, Known};
 use crate::watches::Watches;
 
 const REQUESTS_PER_ROUND: usize = 15;
+/// More than the seven seconds that either server gives a request.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer descriptions of past calls are cut.
+const LINE_MAX: usize = 1500;
 const WATCHERS_MAX: usize = 12;
 /// The key of the watcher that tells when the watchers of the future stream have been told.
 const FUTURE_MARK: &str = "~future";
@@ -33,7 +37,7 @@ enum Call {
 }
 
 impl Call {
-    async fn send(self, member: &Member) -> Answer {
+    async fn send(self, member: &Clients) -> Answer {
         match self {
             Call::Range(request) => answers::of(member.kv().range(request).await),
             Call::RangeStream(request) => range_stream(member, request).await,
@@ -54,7 +58,7 @@ impl Call {
 }
 
 /// All chunks put together, as clients do.
-async fn range_stream(member: &Member, request: pb::RangeRequest) -> Answer {
+async fn range_stream(member: &Clients, request: pb::RangeRequest) -> Answer {
     let mut whole = pb::RangeResponse::default();
     let chunks = async {
         let mut chunks = member.kv().range_stream(request).await?.into_inner();
@@ -82,7 +86,12 @@ struct Sides {
 }
 
 impl Sides {
-    fn remember(&mut self, what: String) {
+    fn remember(&mut self, mut what: String) {
+        if what.len() > LINE_MAX {
+            let end = what.floor_char_boundary(LINE_MAX);
+            what.truncate(end);
+            what.push_str(" ...");
+        }
         self.recent.push_back(what);
         if self.recent.len() > 12 {
             self.recent.pop_front();
@@ -101,8 +110,14 @@ impl Sides {
     /// Sends a call to the same member of both and compares.
     async fn call(&mut self, member: usize, call: Call) -> anyhow::Result<Answer> {
         let [ours, etcd] = &self.clusters;
-        let (ours, etcds) =
-            tokio::join!(call.clone().send(&ours.members[member]), call.clone().send(&etcd.members[member]));
+        let send = |cluster: &Cluster| {
+            let (call, member) = (call.clone(), cluster.members[member].clients());
+            async move {
+                let answer = tokio::time::timeout(PATIENCE, call.send(&member)).await;
+                answer.unwrap_or_else(|_| Answer { text: format!("nothing within {PATIENCE:?}"), revision: 0 })
+            }
+        };
+        let (ours, etcds) = tokio::join!(send(ours), send(etcd));
         let what = format!("{call:?} at member {member}");
         let a = answers::normalised(&ours.text, &self.aliases[0]);
         let b = answers::normalised(&etcds.text, &self.aliases[1]);
@@ -276,6 +291,10 @@ async fn change_watches(
     let mut create = generator.watch(sides.known);
     create.start_revision = sides.known.revision + generator.rng.random_range(1..12);
     create.watch_id = 0;
+    if create.range_end.as_ref() == b"\0" {
+        // Up to the mark, which for nobody else may come late.
+        create.range_end = FUTURE_MARK[..1].into();
+    }
     future.create(sides, create).await?;
     if let Some(id) = future.live().iter().copied().find(|id| *id != mark)
         && future.live().len() > WATCHERS_MAX

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use kvorum::proto::etcdserverpb as pb;
 
 use crate::answers::{self, Answer};
-use crate::cluster::{Cluster, Member};
+use crate::cluster::{Clients, Cluster, Member};
 
 /// How long two members must be linked before a change of membership counts on it, and some more.
 const LINKED: std::time::Duration = std::time::Duration::from_millis(5500);
@@ -219,7 +219,7 @@ async fn learners(pair: &mut Pair) -> anyhow::Result<()> {
 }
 
 /// The same call on the first member of both, each with its own identity.
-async fn each<F>(pair: &mut Pair, story: &str, ids: [u64; 2], call: impl Fn(MemberCopy, u64) -> F)
+async fn each<F>(pair: &mut Pair, story: &str, ids: [u64; 2], call: impl Fn(Clients, u64) -> F)
 where
     F: Future<Output = Answer>,
 {
@@ -231,36 +231,16 @@ async fn each_at<F>(
     story: &str,
     members: [usize; 2],
     ids: [u64; 2],
-    call: impl Fn(MemberCopy, u64) -> F,
+    call: impl Fn(Clients, u64) -> F,
 ) where
     F: Future<Output = Answer>,
 {
     let mut answers = Vec::new();
     for side in 0..2 {
         let member = &pair.clusters[side].members[members[side]];
-        answers.push(call(MemberCopy::of(member), ids[side]).await);
+        answers.push(call(member.clients(), ids[side]).await);
     }
     pair.compare(story, answers);
-}
-
-/// The clients of a member, for a call that outlives the look at it.
-struct MemberCopy {
-    cluster: pb::cluster_client::ClusterClient<tonic::transport::Channel>,
-    maintenance: pb::maintenance_client::MaintenanceClient<tonic::transport::Channel>,
-}
-
-impl MemberCopy {
-    fn of(member: &Member) -> Self {
-        MemberCopy { cluster: member.cluster(), maintenance: member.maintenance() }
-    }
-
-    fn cluster(&self) -> pb::cluster_client::ClusterClient<tonic::transport::Channel> {
-        self.cluster.clone()
-    }
-
-    fn maintenance(&self) -> pb::maintenance_client::MaintenanceClient<tonic::transport::Channel> {
-        self.maintenance.clone()
-    }
 }
 
 pub(crate) async fn three(clusters: [Cluster; 2]) -> anyhow::Result<()> {
@@ -280,7 +260,7 @@ async fn who_leads(pair: &mut Pair) -> anyhow::Result<()> {
     let leaders = [pair.clusters[0].leader().await?, pair.clusters[1].leader().await?];
     let next = leaders.map(|leader| (leader + 1) % 3);
     let target = [pair.clusters[0].members[next[0]].id, pair.clusters[1].members[next[1]].id];
-    let move_to = |member: MemberCopy, id: u64| async move {
+    let move_to = |member: Clients, id: u64| async move {
         answers::of(member.maintenance().move_leader(pb::MoveLeaderRequest { target_id: id }).await)
     };
     each_at(pair, "a follower is asked to move the leader", next, target, move_to).await;
@@ -319,7 +299,7 @@ async fn more_voters(pair: &mut Pair) -> anyhow::Result<()> {
     let learner = pb::MemberAddRequest { is_learner: true, ..third };
     same!(pair, 0, "a learner while three of five run", cluster.member_add(learner));
     let voters = [pair.clusters[0].members[2].id, pair.clusters[1].members[2].id];
-    let remove = |member: MemberCopy, id: u64| async move {
+    let remove = |member: Clients, id: u64| async move {
         answers::of(member.cluster().member_remove(pb::MemberRemoveRequest { id }).await)
     };
     each(pair, "removing a running one of three in five", voters, remove).await;

@@ -12,6 +12,8 @@ use tonic::Streaming;
 
 use crate::cluster::Member;
 
+/// The key of the first watcher of a stream; nobody writes it.
+const FIRST: &str = "~first";
 /// Far more than any answer takes; only a wrong server needs it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -22,18 +24,30 @@ pub(crate) struct Watches {
     pub(crate) told: BTreeMap<i64, Vec<String>>,
     pub(crate) live: Vec<i64>,
     last_revision: BTreeMap<i64, i64>,
+    /// Whether the last response was one of several of its message.
+    in_fragments: bool,
 }
 
 impl Watches {
+    /// Opens a stream with one watcher that stays: a server in Go answers nothing, not even headers, before
+    /// it has something to say.
     pub(crate) async fn open(member: &Member) -> anyhow::Result<Self> {
         let (requests, receiver) = mpsc::channel(64);
-        let responses = member.watch().watch(ReceiverStream::new(receiver)).await?.into_inner();
+        let first = pb::WatchCreateRequest { key: FIRST.into(), ..Default::default() };
+        let first = pb::WatchRequest { request_union: Some(RequestUnion::CreateRequest(first)) };
+        requests.send(first).await?;
+        let mut responses = member.watch().watch(ReceiverStream::new(receiver)).await?.into_inner();
+        let created = responses.message().await?.context("the server ended the watch stream")?;
+        if !created.created || created.canceled {
+            bail!("the first watcher is not created: {created:?}");
+        }
         Ok(Watches {
             requests,
             responses,
             told: BTreeMap::new(),
             live: Vec::new(),
             last_revision: BTreeMap::new(),
+            in_fragments: false,
         })
     }
 
@@ -144,8 +158,9 @@ impl Watches {
         if header.revision < last {
             bail!("watcher {id}: header at {} with an event of {last}", header.revision);
         }
+        let goes_on = std::mem::replace(&mut self.in_fragments, response.fragment);
         if let Some(before) = self.last_revision.insert(id, last)
-            && before >= first
+            && (before > first || before == first && !goes_on)
         {
             bail!("watcher {id}: revision {first} comes again or in parts, after {before}");
         }
