@@ -18,6 +18,7 @@ pub mod bootstrap;
 pub mod proto;
 pub mod rpc;
 pub mod server;
+pub mod ctl;
 // --- the operator ---
 pub mod client;
 pub mod api;
