@@ -65,12 +65,11 @@ pub(super) fn apply_environment(
 
 /// One line of a log as etcd's tools write it.
 pub(super) fn log_line(level: &str, message: &str, fields: &[(&str, &str)]) -> String {
-    let mut line = serde_json::Map::new();
-    line.insert("level".into(), level.into());
-    line.insert("ts".into(), jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string().into());
-    line.insert("msg".into(), message.into());
-    line.extend(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())));
-    format!("{}\n", serde_json::Value::Object(line))
+    let ts = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
+    let fields = [("level", level), ("ts", &ts), ("msg", message)].into_iter().chain(fields.iter().copied());
+    let fields: Vec<_> =
+        fields.map(|(name, value)| format!("\"{name}\":{}", serde_json::Value::from(value))).collect();
+    format!("{{{}}}\n", fields.join(","))
 }
 
 impl Globals {

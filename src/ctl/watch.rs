@@ -181,11 +181,20 @@ struct Watches {
     stream: Option<WatchStream>,
     /// Watchers asked for and not created yet, in the order of the answers to come; positions in `watchers`.
     asked: VecDeque<usize>,
+    /// Progress was asked for while there was no stream.
+    owes_progress: bool,
 }
 
 impl Watches {
     fn new(client: Client, printer: Printer) -> Watches {
-        Watches { client, printer, watchers: Vec::new(), stream: None, asked: VecDeque::new() }
+        Watches {
+            client,
+            printer,
+            watchers: Vec::new(),
+            stream: None,
+            asked: VecDeque::new(),
+            owes_progress: false,
+        }
     }
 
     fn add(&mut self, watcher: Watcher) {
@@ -196,9 +205,10 @@ impl Watches {
         self.watchers.push(watcher);
     }
 
-    fn progress(&self) {
-        if let Some(stream) = &self.stream {
-            stream.progress();
+    fn progress(&mut self) {
+        match &self.stream {
+            Some(stream) => stream.progress(),
+            None => self.owes_progress = true,
         }
     }
 
@@ -229,6 +239,9 @@ impl Watches {
             Ok(stream) => {
                 for watcher in &self.watchers[1..] {
                     stream.create(watcher.request.clone());
+                }
+                if std::mem::take(&mut self.owes_progress) {
+                    stream.progress();
                 }
                 self.asked = (0..self.watchers.len()).collect();
                 self.stream = Some(stream);
