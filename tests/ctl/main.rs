@@ -187,8 +187,8 @@ fn members_are_listed_and_changed() {
             read("member list --consistency=s"),
             read("member list --hex"),
             run(&format!("member add n1 --learner --peer-urls={first},{second}")),
-            run("member list"),
-            run("member list --hex"),
+            read("member list").alone(),
+            read("member list --hex").alone(),
             run(&format!("member add n2 --learner --peer-urls={third}")),
             run("member promote {new}"),
             run(&format!("member update {{new}} --peer-urls={fourth} --hex")),
@@ -217,10 +217,10 @@ fn endpoints_are_asked_one_by_one() {
         read("endpoint health --cluster"),
         read("endpoint hashkv"),
         read("endpoint hashkv --cluster --rev=2"),
-        read("endpoint health --command-timeout=300ms --endpoints=127.0.0.1:1"),
-        read("endpoint status --command-timeout=300ms --endpoints=127.0.0.1:1,{first-endpoint}").alone(),
-        read("endpoint hashkv --command-timeout=300ms --endpoints=127.0.0.1:1"),
-        read("endpoint health --cluster --command-timeout=300ms --endpoints=127.0.0.1:1"),
+        read("endpoint health --command-timeout=100ms --endpoints=127.0.0.1:1"),
+        read("endpoint status --command-timeout=100ms --endpoints=127.0.0.1:1,{first-endpoint}").alone(),
+        read("endpoint hashkv --command-timeout=100ms --endpoints=127.0.0.1:1"),
+        read("endpoint health --cluster --command-timeout=100ms --endpoints=127.0.0.1:1"),
     ]));
     steps
         .extend(FORMATS.map(|format| run(&format!("move-leader {{a-follower}} -w {format}")).moves_leader()));

@@ -144,11 +144,10 @@ fn tell_by(
     let mut runs = Vec::new();
     for step in steps {
         let step = step.filled(&names(cluster, &founders, added));
-        let run = heard(teller, &step, Some(&endpoints));
-        if let Some(other) = other.filter(|_| step.only_reads) {
-            let [want, got] = beside_each_other(teller, other, &step, &endpoints);
-            compare("beside each other", &step, &want, &got, differences);
-        }
+        let run = match other.filter(|_| step.only_reads) {
+            Some(other) => beside_each_other(teller, other, &step, &endpoints, differences),
+            None => heard(teller, &step, Some(&endpoints)),
+        };
         if step.args.first().is_some_and(|word| word == "member")
             && step.args[1] == "add"
             && run.code != Some(1)
@@ -165,14 +164,24 @@ fn tell_by(
     runs
 }
 
-/// What etcdctl and ours say of a server that does not change meanwhile: its files settle in the background.
-fn beside_each_other(first: &Tool, second: &Tool, step: &Step, endpoints: &str) -> [Run; 2] {
+/// What the first says, compared with what the second says of a server that does not change meanwhile: its
+/// files settle in the background.
+fn beside_each_other(
+    first: &Tool,
+    second: &Tool,
+    step: &Step,
+    endpoints: &str,
+    differences: &mut Vec<String>,
+) -> Run {
     for _ in 0..100 {
         let before = heard(first, step, Some(endpoints));
         let said = heard(second, step, Some(endpoints));
-        if heard(first, step, Some(endpoints)) == before {
-            return if first.name == "etcdctl" { [before, said] } else { [said, before] };
+        if before != said && heard(first, step, Some(endpoints)) != before {
+            continue;
         }
+        let (want, got) = if first.name == "etcdctl" { (&before, &said) } else { (&said, &before) };
+        compare("beside each other", step, want, got, differences);
+        return before;
     }
     panic!("{}: the server never comes to rest", step.shown());
 }
@@ -254,13 +263,33 @@ fn masked_member(mut run: Run, step: &Step, added: u64) -> Run {
         }
         _ => {
             let text = String::from_utf8(run.out).unwrap();
-            text.replace(&format!("{added:16x}"), "ADDED")
+            in_one_order(&text)
+                .replace(&format!("{added:16x}"), "ADDED")
                 .replace(&format!("{added:x}"), "ADDED")
                 .replace(&added.to_string(), "ADDED")
                 .into_bytes()
         }
     };
     run
+}
+
+/// Members are listed by identity, so one that was added stands before or behind the others by chance.
+fn in_one_order(text: &str) -> String {
+    let sorted = |text: &str, separator: &str| {
+        let mut parts: Vec<_> = text.split(separator).collect();
+        parts.sort_unstable();
+        parts.join(separator)
+    };
+    let line = |line: &str| {
+        if let Some(cluster) = line.strip_prefix("ETCD_INITIAL_CLUSTER=") {
+            format!("ETCD_INITIAL_CLUSTER={}", sorted(cluster.trim_matches('"'), ","))
+        } else if let Some((before, members)) = line.split_once("\"members\":[{") {
+            format!("{before}\"members\":[{{{}", sorted(members.trim_end_matches("}]}"), "},{"))
+        } else {
+            line.to_owned()
+        }
+    };
+    text.lines().map(|text| line(text) + "\n").collect()
 }
 
 fn masked_protobuf(verb: &str, out: &[u8], added: u64) -> Vec<u8> {
