@@ -86,6 +86,7 @@ impl StateMachine {
         let meta = file.as_ref().map(checkpoint::meta).transpose()?;
         if let Some(file) = &file {
             applier.restore(&mut checkpoints.read(file)?).map_err(io::Error::other)?;
+            on_applied(applier.state().store().revision(), &[]);
         }
         let SnapshotMeta { last_log_id, last_membership } = meta.unwrap_or_default();
         shared.applied.advance(client_index(last_log_id));

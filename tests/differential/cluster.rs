@@ -1,7 +1,6 @@
 //! Clusters of real processes, ours or etcd's, started with the same flags on loopback.
 
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,35 +12,11 @@ use pb::maintenance_client::MaintenanceClient;
 use pb::watch_client::WatchClient;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::address::Address;
+use crate::tools::Server;
+
 /// Answers of 100,000 keys come in one message.
 const MESSAGE_BYTES_MAX: usize = 256 * 1024 * 1024;
-
-/// Which server is asked.
-#[derive(Clone, Debug)]
-pub(crate) struct Server {
-    pub(crate) name: &'static str,
-    pub(crate) binary: PathBuf,
-}
-
-impl Server {
-    pub(crate) fn kvorum() -> Self {
-        Server { name: "kvorum", binary: PathBuf::from(env!("CARGO_BIN_EXE_kvorum")) }
-    }
-
-    /// The real one: `tests/tools/install.sh etcd` puts it where this looks.
-    pub(crate) fn etcd() -> anyhow::Result<Self> {
-        let bin = match std::env::var_os("KVORUM_TOOLS_BIN") {
-            Some(bin) => PathBuf::from(bin),
-            None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?)
-                .join(".cache/kvorum-tools/bin"),
-        };
-        let binary = bin.join("etcd");
-        if !binary.exists() {
-            bail!("{} is not there; `tests/tools/install.sh etcd` installs it", binary.display());
-        }
-        Ok(Server { name: "etcd", binary })
-    }
-}
 
 pub(crate) struct Member {
     pub(crate) name: String,
@@ -59,20 +34,21 @@ pub(crate) struct Clients {
 }
 
 pub(crate) struct Cluster {
-    pub(crate) server: Server,
+    server: Server,
     pub(crate) members: Vec<Member>,
     pub(crate) id: u64,
     folder: tempfile::TempDir,
+    _addresses: Vec<Address>,
 }
 
 impl Cluster {
     /// Starts a cluster and waits until every member of it answers a linearizable read.
     pub(crate) async fn start(server: Server, size: usize) -> anyhow::Result<Cluster> {
         let folder = tempfile::tempdir()?;
-        let ports = free_ports(2 * size)?;
+        let addresses: Vec<_> = (0..size).map(|_| Address::claim()).collect();
         let names: Vec<_> = (0..size).map(|i| format!("m{i}")).collect();
-        let peer_url = |i: usize| format!("http://127.0.0.1:{}", ports[2 * i]);
-        let client_url = |i: usize| format!("http://127.0.0.1:{}", ports[2 * i + 1]);
+        let peer_url = |i: usize| addresses[i].peer_url();
+        let client_url = |i: usize| addresses[i].client_url();
         let plan: Vec<_> = (0..size).map(|i| format!("{}={}", names[i], peer_url(i))).collect();
         let plan = plan.join(",");
         let mut members = Vec::new();
@@ -83,9 +59,13 @@ impl Cluster {
             let clients = Clients { channel };
             members.push(Member { name: name.clone(), client_url, peer_url, id: 0, process, clients });
         }
-        let mut cluster = Cluster { server, members, id: 0, folder };
+        let mut cluster = Cluster { server, members, id: 0, folder, _addresses: addresses };
         cluster.wait_until_ready().await?;
         Ok(cluster)
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        if self.server.is_ours { "kvorum" } else { "etcd" }
     }
 
     async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
@@ -96,7 +76,7 @@ impl Cluster {
                 match self.members[i].kv().range(request).await {
                     Ok(_) => break,
                     Err(error) if Instant::now() > deadline => {
-                        bail!("{} {}: {error}\n{}", self.server.name, self.members[i].name, self.logs(i));
+                        bail!("{} {}: {error}\n{}", self.name(), self.members[i].name, self.logs(i));
                     }
                     // The member is still starting: ask again.
                     Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -119,7 +99,7 @@ impl Cluster {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                bail!("{}: not all members publish their names: {list:?}", self.server.name);
+                bail!("{}: not all members publish their names: {list:?}", self.name());
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -205,7 +185,7 @@ fn start_member(
 ) -> anyhow::Result<Child> {
     let log = std::fs::File::create(folder.join(format!("{name}.log")))?;
     let data = folder.join(name);
-    let mut command = Command::new(&server.binary);
+    let mut command = Command::new(&server.path);
     command
         .args(["--name", name, "--data-dir"])
         .arg(data)
@@ -218,11 +198,5 @@ fn start_member(
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log);
-    command.spawn().with_context(|| format!("starting {}", server.binary.display()))
-}
-
-/// Ports that nobody listens on: held all at once, then let go.
-fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
-    let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-    listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+    command.spawn().with_context(|| format!("starting {}", server.path.display()))
 }

@@ -2,7 +2,13 @@
 //! revisions, gRPC codes and texts. Identities and URLs are normalised, the Raft term is left out.
 //!
 //! `KVORUM_SEED` repeats a run; `KVORUM_DIFFERENTIAL_SECONDS` sets how long each test goes on (default 25);
-//! `KVORUM_DIFFERENTIAL_SELF` compares etcd with etcd, to test the comparison itself.
+//! `KVORUM_TEST_SERVER` names another server to put in our place: real etcd tests the comparison itself.
+
+#[path = "../common/address.rs"]
+#[expect(dead_code, reason = "other test binaries claim single ports")]
+mod address;
+#[path = "../common/tools.rs"]
+mod tools;
 
 mod answers;
 mod cluster;
@@ -13,7 +19,7 @@ mod watches;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cluster::{Cluster, Server};
+use cluster::Cluster;
 
 fn seed() -> u64 {
     match std::env::var("KVORUM_SEED") {
@@ -29,11 +35,8 @@ fn duration() -> Duration {
 
 /// Ours and etcd, each of `size` members.
 async fn pair(size: usize) -> anyhow::Result<[Cluster; 2]> {
-    let ours = match std::env::var_os("KVORUM_DIFFERENTIAL_SELF") {
-        Some(_) => Server::etcd()?,
-        None => Server::kvorum(),
-    };
-    let (ours, etcd) = tokio::join!(Cluster::start(ours, size), Cluster::start(Server::etcd()?, size));
+    let (ours, etcd) =
+        tokio::join!(Cluster::start(tools::server(), size), Cluster::start(tools::etcd(), size));
     Ok([ours?, etcd?])
 }
 

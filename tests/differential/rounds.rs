@@ -114,7 +114,8 @@ impl Sides {
             let (call, member) = (call.clone(), cluster.members[member].clients());
             async move {
                 let answer = tokio::time::timeout(PATIENCE, call.send(&member)).await;
-                answer.unwrap_or_else(|_| Answer { text: format!("nothing within {PATIENCE:?}"), revision: 0 })
+                answer
+                    .unwrap_or_else(|_| Answer { text: format!("nothing within {PATIENCE:?}"), revision: 0 })
             }
         };
         let (ours, etcds) = tokio::join!(send(ours), send(etcd));

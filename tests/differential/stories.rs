@@ -165,14 +165,14 @@ async fn learners(pair: &mut Pair) -> anyhow::Result<()> {
         let error = cluster.members[0].cluster().member_add(add(&[&url], true)).await;
         let text = answers::of(error).text;
         if text != "FailedPrecondition: etcdserver: Peer URLs already exists" {
-            bail!("{}: adding a URL twice answers {text}", cluster.server.name);
+            bail!("{}: adding a URL twice answers {text}", cluster.name());
         }
     }
     // Nobody listens there: the learner never starts.
     let url = "http://127.0.0.1:1";
     for cluster in &pair.clusters {
         let added = cluster.members[0].cluster().member_add(add(&[url], true)).await;
-        added.with_context(|| format!("{}: adding a learner", cluster.server.name))?;
+        added.with_context(|| format!("{}: adding a learner", cluster.name()))?;
     }
     let ids = pair.identify(url, "LEARNER").await?;
     same!(pair, 0, "list with a learner", cluster.member_list(pb::MemberListRequest { linearizable: true }));
@@ -269,7 +269,7 @@ async fn who_leads(pair: &mut Pair) -> anyhow::Result<()> {
     for side in 0..2 {
         let leader = pair.clusters[side].leader().await?;
         if leader != next[side] {
-            bail!("{}: member {leader} leads, not {}", pair.clusters[side].server.name, next[side]);
+            bail!("{}: member {leader} leads, not {}", pair.clusters[side].name(), next[side]);
         }
     }
     same!(pair, 0, "put after the move", kv.put(put("moved")));
@@ -284,7 +284,7 @@ async fn more_voters(pair: &mut Pair) -> anyhow::Result<()> {
         for cluster in &pair.clusters {
             let request = pb::MemberAddRequest { peer_ur_ls: vec![url.clone()], is_learner: false };
             let result = cluster.members[0].cluster().member_add(request).await;
-            result.with_context(|| format!("{}: adding voter {number}", cluster.server.name))?;
+            result.with_context(|| format!("{}: adding voter {number}", cluster.name()))?;
         }
         added.push(pair.identify(&url, &format!("ADDED{number}")).await?);
         same!(
