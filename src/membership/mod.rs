@@ -73,3 +73,6 @@ pub enum Refusal {
     #[error("membership has changed since revision {seen}, it is now at {now}")]
     Moved { seen: u64, now: u64 },
 }
+
+#[cfg(test)]
+mod tests;
