@@ -9,7 +9,7 @@ use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::bootstrap::InitialCluster;
+use crate::bootstrap::{ClusterState, FirstStart};
 use crate::flags::{self, Asked, GoDuration, HostUrl, Note, Scheme, Settings};
 use crate::telemetry::logs;
 use crate::types::{ETCD_VERSION, KVORUM_VERSION};
@@ -47,6 +47,8 @@ pub struct Config {
     pub snapshot_count: u64,
     /// Log entries kept behind a checkpoint.
     pub snapshot_catchup_entries: u64,
+    /// Whether the log may go without syncing; acknowledged writes are then lost in a crash of the machine.
+    pub unsafe_no_fsync: bool,
     /// Checkpoint files to keep; None keeps all.
     pub max_snapshots: Option<usize>,
 
@@ -86,23 +88,6 @@ pub struct Listen {
     pub client: Vec<HostUrl>,
     pub client_http: Vec<HostUrl>,
     pub metrics: Vec<HostUrl>,
-}
-
-/// What matters until this member belongs to a cluster, and never again.
-#[derive(Clone, Debug)]
-pub struct FirstStart {
-    pub name: String,
-    pub state: ClusterState,
-    pub token: String,
-    /// As the user wrote it.
-    pub initial_cluster: String,
-    pub advertise_peer: Vec<HostUrl>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClusterState {
-    New,
-    Existing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,57 +228,6 @@ impl Config {
     }
 }
 
-impl FirstStart {
-    /// The members that `--initial-cluster` lists, checked as etcd checks them for a new cluster, but for the
-    /// comparison of the own URLs, which may need name resolution: [`FirstStart::own_urls_missing`].
-    pub fn members(&self) -> Result<InitialCluster, String> {
-        let cluster = InitialCluster::parse(&self.initial_cluster)
-            .map_err(|problem| format!("error setting up initial cluster: {problem}"))?;
-        if let Some(url) = cluster.urls().find(|url| url.scheme() != Scheme::Http) {
-            return Err(refused_scheme("initial-cluster", url));
-        }
-        if cluster.urls_of(&self.name).is_none() {
-            return Err(format!(
-                "couldn't find local name {:?} in the initial cluster configuration",
-                self.name
-            ));
-        }
-        if cluster.has_duplicate_url() {
-            return Err(format!("initial cluster {cluster} has duplicate url"));
-        }
-        Ok(cluster)
-    }
-
-    /// etcd's text when the own URLs in `--initial-cluster` are not those of `--initial-advertise-peer-urls`;
-    /// `resolution` is what comparing their addresses said. None: they are the same texts.
-    pub fn own_urls_differ(&self, cluster: &InitialCluster, resolution: &str) -> Option<String> {
-        let listed = cluster.urls_of(&self.name).unwrap_or_default();
-        let advertised = &self.advertise_peer;
-        let joined = |urls: &[&HostUrl]| urls.iter().map(|url| url.as_str()).collect::<Vec<_>>().join(",");
-        let named = |urls: &[&HostUrl]| {
-            urls.iter().map(|url| format!("{}={url}", self.name)).collect::<Vec<_>>().join(",")
-        };
-        let all: Vec<&HostUrl> = advertised.iter().collect();
-        let not_advertised: Vec<&HostUrl> = listed.iter().filter(|url| !advertised.contains(url)).collect();
-        if !not_advertised.is_empty() {
-            return Some(format!(
-                "--initial-cluster has {} but missing from --initial-advertise-peer-urls={} ({resolution})",
-                named(&not_advertised),
-                joined(&all),
-            ));
-        }
-        let not_listed: Vec<&HostUrl> = advertised.iter().filter(|url| !listed.contains(url)).collect();
-        if !not_listed.is_empty() {
-            return Some(format!(
-                "--initial-advertise-peer-urls has {} but missing from --initial-cluster={}",
-                joined(&not_listed),
-                named(&all),
-            ));
-        }
-        None
-    }
-}
-
 /// The four lines that etcd prints, which tools read, and ours below them.
 pub fn version() -> String {
     format!(
@@ -346,6 +280,7 @@ fn build(settings: &Settings) -> Result<Config, String> {
         snapshot_count: settings.uint("snapshot-count"),
         snapshot_catchup_entries: settings.uint("snapshot-catchup-entries"),
         max_snapshots: Some(keep(settings.uint("max-snapshots"))).filter(|count| *count > 0),
+        unsafe_no_fsync: settings.bool("unsafe-no-fsync"),
         max_txn_ops: keep(settings.uint("max-txn-ops")),
         max_request_bytes: keep(settings.uint("max-request-bytes")),
         max_concurrent_streams: u32::try_from(settings.uint("max-concurrent-streams")).unwrap_or(u32::MAX),

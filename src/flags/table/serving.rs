@@ -39,6 +39,5 @@ pub(super) const UNSAFE: &[Flag] = &[
         .refused("making a new cluster of one surviving member comes in a later release")
         .help("Keep the data and make this member the only one."),
     Flag::bool("unsafe-no-fsync", "false")
-        .accepted("let acknowledged writes be lost; the log is always synced")
-        .help("Do not sync the log to disk."),
+        .help("Do not sync the log to disk: a crash of the machine then loses acknowledged writes."),
 ];

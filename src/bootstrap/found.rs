@@ -1,0 +1,201 @@
+//! `--initial-cluster-state new`: meet every member of the plan, then form; or learn why not.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::time::{Instant, sleep};
+
+use super::first_start::FirstStart;
+use super::handshake::{self, Heard, Hello, Missing, Purpose, Verdict};
+use super::identity::{Document, Nonce, Plan, Planned};
+use super::initial_cluster::InitialCluster;
+use super::report::{ServerState, Waiting};
+use super::routes::HELLO_PATH;
+use super::shared::Shared;
+use super::{Error, ids};
+use crate::membership::Member;
+use crate::types::{ClusterId, MemberId};
+
+/// First pause between two rounds; it doubles up to the longest.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// How long a peer may take to answer; it may have to sync its disk first.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+
+/// How long names may take to appear that should make the own URLs equal.
+const RESOLVE_WITHIN: Duration = Duration::from_secs(30);
+
+/// How founding ended.
+pub(super) enum Founded {
+    /// Settled in the document with these founders.
+    Formed,
+    /// A running cluster waits for this member instead.
+    Invited { cluster: ClusterId, me: MemberId },
+}
+
+/// Meets the others until the cluster can be formed. May wait for ever; the report says for whom.
+pub(super) async fn found(
+    shared: &Arc<Shared>,
+    first: &FirstStart,
+    resume: Option<Document>,
+) -> Result<Founded, Error> {
+    let cluster = first.members().map_err(Error::Refused)?;
+    check_own_urls(shared, first, &cluster).await?;
+    let plan = Plan::new(&cluster, &first.token);
+    let me = ids::member_id(cluster.urls_of(&first.name).unwrap_or_default(), &first.token);
+    if let Some(resumed) = resume {
+        if resumed.me != me {
+            let (name, folder) = (&first.name, resumed.me);
+            let text = format!(
+                "the data folder belongs to member {folder}, but {name:?} is member {me} by its peer URLs"
+            );
+            return Err(Error::Refused(text));
+        }
+    } else {
+        let document = Document::founding(plan.clone(), me, first.name.clone(), Nonce(rand::random()));
+        shared.update(|_| ((), Some(document)))?;
+    }
+    let mut log = Waits::new("founding waits for other members");
+    let mut pause = PAUSE_MIN;
+    loop {
+        let heard = round(shared, &plan, me).await?;
+        let verdict = match shared.document() {
+            Some(mine) => handshake::judge(&mine, &plan, &heard),
+            None => Verdict::Wait(Vec::new()),
+        };
+        match verdict {
+            Verdict::Form(founders) => {
+                settle(shared, Some(founders))?;
+                return Ok(Founded::Formed);
+            }
+            Verdict::Join { cluster, me } => return Ok(Founded::Invited { cluster, me }),
+            Verdict::StayOut(missing) => {
+                let reason = "an empty disk founds no second cluster";
+                log.tell(shared, ServerState::Safe, reason, waiting(&missing, &plan, &cluster));
+                pause = PAUSE_MAX;
+            }
+            Verdict::Wait(missing) => {
+                let reason = "waits until every member of --initial-cluster has been met";
+                log.tell(shared, ServerState::Starting, reason, waiting(&missing, &plan, &cluster));
+            }
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// The member belongs to its cluster from here on, whatever happens.
+pub(super) fn settle(shared: &Shared, founders: Option<Vec<Member>>) -> Result<(), Error> {
+    if let Some(document) = shared.document() {
+        shared.own_log(document.owner())?;
+    }
+    shared.update(|document| ((), document.map(|document| document.settled(founders))))?;
+    Ok(())
+}
+
+/// Says hello to everybody once, and notes whom it met.
+async fn round(shared: &Arc<Shared>, plan: &Plan, me: MemberId) -> Result<BTreeMap<MemberId, Heard>, Error> {
+    let Some(mine) = shared.document() else { return Ok(BTreeMap::new()) };
+    let own_urls = plan.members.iter().find(|member| member.id == me);
+    let own_urls: Vec<String> =
+        own_urls.into_iter().flat_map(|member| &member.peer_urls).map(ToString::to_string).collect();
+    let ask = |peer: &Planned| {
+        let hello = Hello {
+            cluster: mine.cluster,
+            from: me,
+            nonce: mine.nonce,
+            name: mine.name.clone(),
+            peer_urls: own_urls.clone(),
+            to: peer.id,
+            purpose: Purpose::Found,
+        };
+        let (shared, peer) = (shared.clone(), peer.clone());
+        async move { (peer.id, say_hello(&shared, &peer, &hello).await) }
+    };
+    let heard: BTreeMap<MemberId, Heard> = join_all(plan.others(me).map(ask)).await.into_iter().collect();
+    for (peer, said) in &heard {
+        if let Heard::Said(answer) = said {
+            shared.update(|mine| ((), mine.and_then(|mine| handshake::learn(mine, *peer, answer))))?;
+        }
+    }
+    Ok(heard)
+}
+
+/// Asks a peer at each of its URLs until one answers.
+pub(super) async fn say_hello(shared: &Shared, peer: &Planned, hello: &Hello) -> Heard {
+    let mut silence = "it has no peer URL".to_owned();
+    for url in &peer.peer_urls {
+        match shared.http.json(url, HELLO_PATH, Some(hello), ANSWER_WITHIN).await {
+            Ok(answer) => return Heard::Said(answer),
+            Err(error) => silence = error,
+        }
+    }
+    Heard::Silence(silence)
+}
+
+/// The own URLs in both flags must mean the same places; names may need time to appear.
+async fn check_own_urls(
+    shared: &Arc<Shared>,
+    first: &FirstStart,
+    cluster: &InitialCluster,
+) -> Result<(), Error> {
+    let listed = cluster.urls_of(&first.name).unwrap_or_default();
+    let until = Instant::now() + RESOLVE_WITHIN;
+    loop {
+        let resolution = match shared.http.same_places(listed, &first.advertise_peer).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => "they are different places".to_owned(),
+            Err(unresolved) if Instant::now() < until => {
+                shared.set_report(ServerState::Starting, &unresolved, Vec::new());
+                sleep(PAUSE_MAX).await;
+                continue;
+            }
+            Err(unresolved) => unresolved,
+        };
+        return match first.own_urls_differ(cluster, &resolution) {
+            Some(text) => Err(Error::Refused(text)),
+            None => Ok(()),
+        };
+    }
+}
+
+fn waiting(missing: &[Missing], plan: &Plan, cluster: &InitialCluster) -> Vec<Waiting> {
+    let describe = |missing: &Missing| {
+        let planned = plan.members.iter().find(|member| member.id == missing.member);
+        let urls = planned.map(|planned| planned.peer_urls.clone()).unwrap_or_default();
+        let name = cluster.iter().find(|(_, listed)| *listed == urls).map_or("", |(name, _)| name);
+        let urls = urls.iter().map(ToString::to_string).collect();
+        Waiting::new(missing.member, name, urls, missing.because.clone())
+    };
+    missing.iter().map(describe).collect()
+}
+
+/// Reports a wait every time and logs it when it changes.
+pub(super) struct Waits {
+    what: &'static str,
+    said: String,
+    since: Instant,
+}
+
+/// A wait shorter than this is the ordinary way of things and not worth a line.
+const QUIET: Duration = Duration::from_secs(2);
+
+impl Waits {
+    pub(super) fn new(what: &'static str) -> Waits {
+        Waits { what, said: String::new(), since: Instant::now() }
+    }
+
+    pub(super) fn tell(&mut self, shared: &Shared, state: ServerState, reason: &str, waiting: Vec<Waiting>) {
+        shared.set_report(state, reason, waiting);
+        let summary = shared.own_report().summary();
+        let quiet = state == ServerState::Starting && self.since.elapsed() < QUIET;
+        if summary != self.said && !quiet {
+            let (what, state) = (self.what, state.as_str());
+            tracing::warn!(state, reason = summary, "{what}");
+            self.said = summary;
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! The founding handshake, pure: what a member answers to another, and what it makes of the answers.
+//!
+//! What always holds:
+//! 1. A member notes durably whom it met, with the nonce of that member's disk, before it answers.
+//! 2. The first member that forms the cluster was noted by every other one, and has noted every other one.
+//!    So as long as one disk of the plan is left, somebody knows that the cluster was formed: either that disk
+//!    belongs to a member, or it holds a note of the first one.
+//! 3. A member whose disk was wiped has another nonce. Whoever has noted the old one says so, and it stays out.
+//!
+//! A member that hears from a formed one that it was noted there (same nonce) forms as well: it has not voted
+//! yet, so nothing is forgotten.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::identity::{Document, Nonce, Plan, Seen, Stage, hex};
+use crate::membership::Member;
+use crate::types::{ClusterId, MemberId};
+
+/// What a member tells another of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Hello {
+    #[serde(with = "hex")]
+    pub cluster: ClusterId,
+    #[serde(with = "hex")]
+    pub from: MemberId,
+    #[serde(with = "hex")]
+    pub nonce: Nonce,
+    pub name: String,
+    pub peer_urls: Vec<String>,
+    /// Whom the sender believes to be here.
+    #[serde(with = "hex")]
+    pub to: MemberId,
+    pub purpose: Purpose,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Purpose {
+    Found,
+    /// The cluster's list holds me as never started.
+    Join,
+}
+
+/// What the other one answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "camelCase")]
+pub(super) enum Answer {
+    /// You are durably noted; nothing is formed here yet.
+    Noted {
+        #[serde(with = "hex")]
+        nonce: Nonce,
+        name: String,
+    },
+    /// The cluster is formed, and you are one of its founders with this very disk.
+    Formed { founders: Vec<Member> },
+    /// The cluster is formed; its list holds a member with your URLs that has never started.
+    Invited {
+        #[serde(with = "hex")]
+        cluster: ClusterId,
+        #[serde(with = "hex")]
+        member: MemberId,
+    },
+    /// You are durably noted as joining.
+    Welcome,
+    /// You were met before, with another disk.
+    SeenBefore { formed: bool },
+    /// The cluster is formed without you.
+    NotListed {
+        #[serde(with = "hex")]
+        cluster: ClusterId,
+    },
+    /// Another cluster is to be founded here.
+    OtherPlan { plan: String },
+    /// The member here is not the one you look for.
+    OtherMember {
+        #[serde(with = "hex")]
+        member: MemberId,
+    },
+    /// Cannot say yet.
+    NotReady { because: String },
+}
+
+/// What came back from a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    Said(Answer),
+    /// No answer, and why.
+    Silence(String),
+}
+
+/// What a founding member does next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Everybody has met, or the cluster exists: begin with these founders.
+    Form(Vec<Member>),
+    /// A cluster is running and waits for a member at these URLs.
+    Join {
+        cluster: ClusterId,
+        me: MemberId,
+    },
+    /// Nothing may be founded; who says so, and why.
+    StayOut(Vec<Missing>),
+    Wait(Vec<Missing>),
+}
+
+/// A peer that stands between this member and its cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Missing {
+    pub member: MemberId,
+    pub because: String,
+}
+
+/// What a member answers to `hello`, and what it writes down before it does.
+/// `live` is the member list where the cluster runs.
+pub(super) fn answer(mine: &Document, live: Option<&[Member]>, hello: &Hello) -> (Answer, Option<Document>) {
+    if hello.to != mine.me && hello.cluster == mine.cluster {
+        return (Answer::OtherMember { member: mine.me }, None);
+    }
+    match (&mine.stage, hello.purpose) {
+        (Stage::Joining, _) => (not_ready("it waits to join a running cluster itself"), None),
+        (Stage::Founding { .. }, Purpose::Join) => (not_ready("its cluster is not formed yet"), None),
+        (Stage::Founding { plan }, Purpose::Found) if hello.cluster != mine.cluster => {
+            (Answer::OtherPlan { plan: plan.to_string() }, None)
+        }
+        (Stage::Founding { .. }, Purpose::Found) => answer_founder(mine, hello),
+        (Stage::Member { founders }, Purpose::Found) => {
+            let founders = founders.as_deref().unwrap_or_default();
+            (answer_from_cluster(mine, founders, live, hello), None)
+        }
+        (Stage::Member { .. }, Purpose::Join) => answer_joining(mine, live, hello),
+    }
+}
+
+fn not_ready(because: &str) -> Answer {
+    Answer::NotReady { because: because.to_owned() }
+}
+
+/// Nothing is formed here. The one place that decides whether a disk that was wiped before the cluster was
+/// formed may come back; for now it may not.
+fn answer_founder(mine: &Document, hello: &Hello) -> (Answer, Option<Document>) {
+    let noted = Answer::Noted { nonce: mine.nonce, name: mine.name.clone() };
+    match mine.seen(hello.from) {
+        Some(seen) if seen.nonce == hello.nonce => (noted, None),
+        Some(_) => (Answer::SeenBefore { formed: false }, None),
+        None => (noted, Some(note(mine, hello))),
+    }
+}
+
+fn note(mine: &Document, hello: &Hello) -> Document {
+    let mut document = mine.clone();
+    let seen = Seen { member: hello.from, nonce: hello.nonce, name: hello.name.clone() };
+    document.seen.push(seen);
+    document
+}
+
+/// The cluster exists: founders that were here at its founding belong to it, others only when they are listed
+/// as never started.
+fn answer_from_cluster(
+    mine: &Document,
+    founders: &[Member],
+    live: Option<&[Member]>,
+    hello: &Hello,
+) -> Answer {
+    let same_disk = mine.seen(hello.from).is_some_and(|seen| seen.nonce == hello.nonce);
+    if hello.cluster == mine.cluster && same_disk && !founders.is_empty() {
+        return Answer::Formed { founders: founders.to_vec() };
+    }
+    let Some(live) = live else { return not_ready("it belongs to a cluster and is starting") };
+    let same_urls = |member: &&Member| {
+        let mut urls = member.peer_urls.clone();
+        urls.sort();
+        urls == hello.peer_urls
+    };
+    match live.iter().find(same_urls) {
+        Some(member) if !member.has_started() && mine.seen(member.id).is_none() => {
+            Answer::Invited { cluster: mine.cluster, member: member.id }
+        }
+        Some(_) => Answer::SeenBefore { formed: true },
+        None => Answer::NotListed { cluster: mine.cluster },
+    }
+}
+
+fn answer_joining(mine: &Document, live: Option<&[Member]>, hello: &Hello) -> (Answer, Option<Document>) {
+    if hello.cluster != mine.cluster {
+        return (Answer::NotListed { cluster: mine.cluster }, None);
+    }
+    let Some(live) = live else { return (not_ready("it is starting"), None) };
+    let Some(member) = live.iter().find(|member| member.id == hello.from) else {
+        return (Answer::NotListed { cluster: mine.cluster }, None);
+    };
+    match mine.seen(hello.from) {
+        Some(seen) if seen.nonce == hello.nonce => (Answer::Welcome, None),
+        Some(_) => (Answer::SeenBefore { formed: true }, None),
+        None if member.has_started() => (Answer::SeenBefore { formed: true }, None),
+        None => (Answer::Welcome, Some(note(mine, hello))),
+    }
+}
+
+/// What this member writes down of an answer, before it draws conclusions from it.
+pub(super) fn learn(mine: &Document, from: MemberId, answer: &Answer) -> Option<Document> {
+    match answer {
+        Answer::Noted { nonce, name } if mine.seen(from).is_none() => {
+            let mut document = mine.clone();
+            document.seen.push(Seen { member: from, nonce: *nonce, name: name.clone() });
+            Some(document)
+        }
+        _ => None,
+    }
+}
+
+/// What a founding member makes of all it heard, the newest word of each.
+pub(super) fn judge(mine: &Document, plan: &Plan, heard: &BTreeMap<MemberId, Heard>) -> Verdict {
+    for said in heard.values() {
+        match said {
+            Heard::Said(Answer::Formed { founders }) => return Verdict::Form(founders.clone()),
+            Heard::Said(Answer::Invited { cluster, member }) => {
+                return Verdict::Join { cluster: *cluster, me: *member };
+            }
+            _ => {}
+        }
+    }
+    let missing: Vec<(Missing, bool)> = plan
+        .others(mine.me)
+        .filter_map(|peer| {
+            let (because, forbids) = objection(mine, peer.id, heard.get(&peer.id))?;
+            Some((Missing { member: peer.id, because }, forbids))
+        })
+        .collect();
+    let forbidden = missing.iter().any(|(_, forbids)| *forbids);
+    let missing: Vec<Missing> = missing.into_iter().map(|(missing, _)| missing).collect();
+    match missing.is_empty() {
+        true => Verdict::Form(founders(mine, plan)),
+        false if forbidden => Verdict::StayOut(missing),
+        false => Verdict::Wait(missing),
+    }
+}
+
+/// What a peer's word holds against forming, and whether it forbids it; None: the peer is ready.
+fn objection(mine: &Document, peer: MemberId, heard: Option<&Heard>) -> Option<(String, bool)> {
+    let said = match heard {
+        None => return Some(("it was not asked yet".to_owned(), false)),
+        Some(Heard::Silence(why)) => return Some((format!("no answer: {why}"), false)),
+        Some(Heard::Said(said)) => said,
+    };
+    let name = |peer| mine.seen(peer).map_or("it", |seen| seen.name.as_str()).to_owned();
+    Some(match said {
+        Answer::Noted { nonce, .. } => match mine.seen(peer) {
+            Some(seen) if seen.nonce == *nonce => return None,
+            _ => (format!("{} lost its disk since it was met", name(peer)), false),
+        },
+        Answer::SeenBefore { formed: true } => {
+            let text = "it belongs to the cluster and knows this member with another disk: this disk was lost or \
+                        wiped. Remove this member from the cluster and add it again";
+            (text.to_owned(), true)
+        }
+        Answer::SeenBefore { formed: false } => {
+            let text = "it has met this member before, with another disk: this disk was lost or wiped";
+            (text.to_owned(), true)
+        }
+        Answer::NotListed { cluster } => {
+            (format!("it belongs to cluster {cluster}, which does not list this member"), true)
+        }
+        Answer::OtherPlan { plan } => (format!("it founds another cluster, with {plan}"), false),
+        Answer::OtherMember { member } => (format!("member {member} answers at its URL"), false),
+        Answer::NotReady { because } => (because.clone(), false),
+        Answer::Welcome | Answer::Formed { .. } | Answer::Invited { .. } => {
+            ("it answered something else than was asked".to_owned(), false)
+        }
+    })
+}
+
+/// The list that every founder begins with: the same on each, since each one's name is what it told everybody.
+fn founders(mine: &Document, plan: &Plan) -> Vec<Member> {
+    let name = |id: MemberId| match mine.seen(id) {
+        Some(seen) => seen.name.clone(),
+        None => mine.name.clone(),
+    };
+    plan.members
+        .iter()
+        .map(|planned| Member {
+            id: planned.id,
+            name: name(planned.id),
+            peer_urls: planned.peer_urls.iter().map(ToString::to_string).collect(),
+            client_urls: Vec::new(),
+            is_learner: false,
+        })
+        .collect()
+}
+
+/// What a joining member makes of the answers of the cluster's other members: enough of their voters must
+/// have noted it that a second disk under the same ID would be noticed.
+pub(super) fn judge_joining(mine: &Document, list: &[Member], heard: &BTreeMap<MemberId, Heard>) -> Verdict {
+    let voters: Vec<&Member> =
+        list.iter().filter(|member| member.id != mine.me && !member.is_learner).collect();
+    let welcomed = voters
+        .iter()
+        .filter(|voter| matches!(heard.get(&voter.id), Some(Heard::Said(Answer::Welcome))))
+        .count();
+    let objections: Vec<(Missing, bool)> = voters
+        .iter()
+        .filter(|voter| !matches!(heard.get(&voter.id), Some(Heard::Said(Answer::Welcome))))
+        .filter_map(|voter| {
+            let (because, forbids) = objection(mine, voter.id, heard.get(&voter.id))?;
+            Some((Missing { member: voter.id, because }, forbids))
+        })
+        .collect();
+    let forbidden = objections.iter().any(|(_, forbids)| *forbids);
+    let missing: Vec<Missing> = objections.into_iter().map(|(missing, _)| missing).collect();
+    match forbidden {
+        true => Verdict::StayOut(missing),
+        false if welcomed > voters.len() / 2 => Verdict::Join { cluster: mine.cluster, me: mine.me },
+        false => Verdict::Wait(missing),
+    }
+}
+
+#[cfg(test)]
+mod tests;
