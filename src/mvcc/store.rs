@@ -21,6 +21,9 @@ use super::txn;
 use super::write_txn::WriteTxn;
 use crate::types::Revision;
 
+/// What an empty store counts as, one page: etcdctl divides by the size, and etcd's is never 0.
+const EMPTY_BYTES: u64 = 4096;
+
 /// Why the key space refuses a read or a compaction; the same on every member. Texts are etcd's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -147,14 +150,14 @@ impl Store {
         self.read().key_count
     }
 
-    /// Bytes of all records, the dead ones among them included.
+    /// Bytes of all records, the dead ones among them included, and of the store itself.
     pub fn size_in_bytes(&self) -> u64 {
-        self.read().log.bytes()
+        EMPTY_BYTES + self.read().log.bytes()
     }
 
     /// Bytes of the records that a read or a watcher can still ask for.
     pub fn size_in_use_in_bytes(&self) -> u64 {
-        self.read().log.live_bytes()
+        EMPTY_BYTES + self.read().log.live_bytes()
     }
 
     /// Reads a range. Large ranges are read in slices, all at one revision, so that writers never wait long.

@@ -161,6 +161,11 @@ fn health_routes(routes: Routes, health: &Arc<Health>) -> Routes {
     routes.unary(HEALTH, "Check", health, Health::check).server_stream(HEALTH, "Watch", health, Health::watch)
 }
 
+/// What a member answers that does not run yet; clients try another one, or again.
+pub fn not_running() -> Router {
+    Router::new().route("/{service}/{method}", post(async || grpc::refuse(&status::not_running())))
+}
+
 /// Calls of etcd's that wait for their issue, and calls that nobody has.
 async fn unknown(request: Request<Body>) -> Response<Body> {
     let content_type = request.headers().get(http::header::CONTENT_TYPE);

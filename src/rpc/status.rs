@@ -30,6 +30,11 @@ pub(super) fn invalid_client_api_version() -> Status {
     etcdserver(Code::InvalidArgument, "invalid client api version")
 }
 
+/// The member is on its way into a cluster, or holds; `/kvorum/state` says why.
+pub(super) fn not_running() -> Status {
+    Status::unavailable("etcdserver: member is not running, its /kvorum/state says why")
+}
+
 /// A call of etcd's that we do not serve yet.
 pub(super) fn not_served(what: &str) -> Status {
     Status::unimplemented(format!("{what} is not served by this version of kvorum"))

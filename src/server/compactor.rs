@@ -23,7 +23,7 @@ const LOOKS_PER_PERIOD: u32 = 10;
 const REVISION_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
 /// Compacts as `mode` says until it is dropped.
-pub async fn run(mode: AutoCompaction, handle: Handle, store: Store, clock: Arc<dyn Clock>) {
+pub(super) async fn run(mode: AutoCompaction, handle: Handle, store: Store, clock: Arc<dyn Clock>) {
     let mut schedule = match mode {
         AutoCompaction::Periodic(period) => Schedule::Periodic(Periodic::new(period, clock.now())),
         AutoCompaction::Revision(keep) => Schedule::Revision { keep, last: Revision(0) },

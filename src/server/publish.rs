@@ -12,7 +12,13 @@ use crate::types::{CLUSTER_VERSION, MemberId};
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// Proposes name and client URLs until the cluster knows them. Returns at once where it does already.
-pub(super) async fn attributes(raft: &Handle, state: &State, me: MemberId, name: &str, client_urls: &[String]) {
+pub(super) async fn attributes(
+    raft: &Handle,
+    state: &State,
+    me: MemberId,
+    name: &str,
+    client_urls: &[String],
+) {
     let known = |member: &Member| member.name == name && member.client_urls == client_urls;
     while !state.members().get(me).is_some_and(known) {
         let command =

@@ -17,7 +17,7 @@ use super::peer_port::PeerPort;
 use super::port::{self, Http, Stage};
 use super::publish;
 use crate::apply::{Applier, State};
-use crate::bootstrap::{self, Identity};
+use crate::bootstrap::{self, Founding, Identity, Standing};
 use crate::clock::{Clock, SystemClock};
 use crate::raft::{self, Handle};
 use crate::rpc;
@@ -77,7 +77,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<Ended, Error
     let metrics = Metrics::new(config.extensive_metrics);
     metrics.set_features(&config.feature_gates);
     let data = DataDir::open(&config.data_dir, config.wal_dir.as_deref())?;
-    let founding = bootstrap::Founding::new(&config, &data)?;
+    let founding = Founding::new(config.first_start.clone(), &data)?;
     let ports = Ports::open(&config, &founding, &metrics)?;
     let identity = tokio::select! {
         identity = founding.identity() => identity?,
@@ -87,6 +87,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<Ended, Error
         }
     };
     let member = Member::start(&config, &data, &identity, &metrics).await?;
+    founding.running(member.standing());
     ports.go_live(&config, &identity, &member, &metrics);
     tracing::info!(local_member_id = %identity.me, cluster_id = %identity.cluster, "member started");
     let ended = member.wait(&config, &identity, &stop).await;
@@ -105,7 +106,12 @@ struct Member {
 }
 
 impl Member {
-    async fn start(config: &Config, data: &DataDir, identity: &Identity, metrics: &Metrics) -> Result<Self, Error> {
+    async fn start(
+        config: &Config,
+        data: &DataDir,
+        identity: &Identity,
+        metrics: &Metrics,
+    ) -> Result<Self, Error> {
         let fsync = metrics.clone();
         let options = wal::Options {
             on_sync: Some(Arc::new(move |took| fsync.disk.wal_fsync.observe(took))),
@@ -113,7 +119,8 @@ impl Member {
             ..wal::Options::default()
         };
         let (wal, recovered) = wal::Wal::open(data.wal(), options)?;
-        let checkpoints = Checkpoints::open(&data.snap(), config.max_snapshots.unwrap_or(0)).map_err(Error::Checkpoints)?;
+        let checkpoints =
+            Checkpoints::open(&data.snap(), config.max_snapshots.unwrap_or(0)).map_err(Error::Checkpoints)?;
         let applier = Applier::new();
         let state = applier.state();
         let hub = Hub::new(state.store().clone());
@@ -140,8 +147,35 @@ impl Member {
         Ok(Self { raft, state, hub, clock: Arc::new(SystemClock) })
     }
 
+    /// What `bootstrap` tells others about this member from now on.
+    fn standing(&self) -> bootstrap::Running {
+        let (raft, state) = (self.raft.clone(), self.state.clone());
+        let standing = move || {
+            let status = raft.status();
+            Standing {
+                is_learner: status.role == raft::Role::Learner,
+                is_removed: state.members().is_removed(status.me),
+                leader: status.leader,
+                term: status.term.0,
+                last_index: status.last_log.0,
+                committed: status.committed.0,
+                applied: status.applied.0,
+            }
+        };
+        let state = self.state.clone();
+        bootstrap::Running {
+            standing: Box::new(standing),
+            members: Box::new(move || state.members().to_vec()),
+        }
+    }
+
     /// Tells the cluster about this member, then waits for the end.
-    async fn wait(&self, config: &Config, identity: &Identity, stop: &CancellationToken) -> Result<Ended, Error> {
+    async fn wait(
+        &self,
+        config: &Config,
+        identity: &Identity,
+        stop: &CancellationToken,
+    ) -> Result<Ended, Error> {
         let client_urls: Vec<String> = config.advertise_client.iter().map(ToString::to_string).collect();
         let work = async {
             publish::attributes(&self.raft, &self.state, identity.me, &config.name, &client_urls).await;
@@ -186,15 +220,18 @@ struct Ports {
     metrics: Stage,
     peer: Stage,
     raft: Arc<OnceLock<Handle>>,
-    founding_peer_routes: Router,
+    /// Bootstrap's own routes, served from the first moment to the last.
+    state_routes: Router,
+    founding_routes: Router,
 }
 
 impl Ports {
     /// Opens every port; until the member runs they tell what it waits for.
-    fn open(config: &Config, founding: &bootstrap::Founding, metrics: &Metrics) -> Result<Self, Error> {
+    fn open(config: &Config, founding: &Founding, metrics: &Metrics) -> Result<Self, Error> {
         let http = Http { streams_max: config.max_concurrent_streams, keepalive: config.keepalive };
         let facts = founding.facts();
-        let starting = founding.client_routes().merge(health::routes(facts.clone(), metrics.clone()));
+        let starting = founding.client_routes().merge(rpc::not_running());
+        let starting = starting.merge(health::routes(facts.clone(), metrics.clone()));
         let ports = Self {
             stop: CancellationToken::new(),
             tracker: TaskTracker::new(),
@@ -203,7 +240,8 @@ impl Ports {
             metrics: Stage::new(health::metrics_routes(facts.clone(), metrics.clone())),
             peer: Stage::new(founding.peer_routes().merge(health::version_route(facts, metrics.clone()))),
             raft: Arc::default(),
-            founding_peer_routes: founding.peer_routes(),
+            state_routes: founding.client_routes(),
+            founding_routes: founding.peer_routes(),
         };
         for url in &config.listen.peer {
             let port = PeerPort { stage: ports.peer.clone(), http, raft: Arc::clone(&ports.raft) };
@@ -237,9 +275,9 @@ impl Ports {
             request_timeout: config.request_timeout(),
             quota_bytes: quota_bytes(config),
         });
-        let state_route = super::state::route(&member.raft, &member.state);
         let guard = Guard { origins: config.cors.clone(), hosts: config.host_whitelist.clone() };
-        let http = guarded(health::routes(facts.clone(), metrics.clone()).merge(state_route), guard);
+        let http = health::routes(facts.clone(), metrics.clone()).merge(self.state_routes.clone());
+        let http = guarded(http, guard);
         let grpc = services(config, identity, member, metrics).routes();
         if config.listen.client_http.is_empty() {
             self.client.replace(grpc.merge(http));
@@ -248,7 +286,7 @@ impl Ports {
             self.client_http.replace(http);
         }
         self.metrics.replace(health::metrics_routes(facts.clone(), metrics.clone()));
-        let peer = self.founding_peer_routes.clone();
+        let peer = self.founding_routes.clone();
         self.peer.replace(peer.merge(health::version_route(facts, metrics.clone())));
         // Set once, here.
         let _ = self.raft.set(member.raft.clone());
