@@ -2,13 +2,13 @@
 //!
 //! What always holds:
 //! 1. A member notes durably whom it met, with the nonce of that member's disk, before it answers.
-//! 2. The first member that forms the cluster was noted by every other one, and has noted every other one.
-//!    So as long as one disk of the plan is left, somebody knows that the cluster was formed: either that disk
-//!    belongs to a member, or it holds a note of the first one.
+//! 2. When the first member forms the cluster, all members have noted each other, every pair both ways and with
+//!    the same nonces: each answer tells whom its sender has met. Notes are never changed.
 //! 3. A member whose disk was wiped has another nonce. Whoever has noted the old one says so, and it stays out.
+//!    By 2 that is every disk of the founders that is left, whether it has formed yet or not.
 //!
-//! A member that hears from a formed one that it was noted there (same nonce) forms as well: it has not voted
-//! yet, so nothing is forgotten.
+//! A member that hears from a formed one that it was noted there (same nonce) forms as well: by 2 it is one of
+//! those who met, so it need not wait for the rest.
 
 use std::collections::BTreeMap;
 
@@ -53,6 +53,8 @@ pub(super) enum Answer {
         #[serde(with = "hex")]
         nonce: Nonce,
         name: String,
+        /// Everybody whom the sender has noted.
+        seen: Vec<Seen>,
     },
     /// The cluster is formed, and you are one of its founders with this very disk.
     Formed { founders: Vec<Member> },
@@ -141,11 +143,18 @@ fn not_ready(because: &str) -> Answer {
 /// Nothing is formed here. The one place that decides whether a disk that was wiped before the cluster was
 /// formed may come back; for now it may not.
 fn answer_founder(mine: &Document, hello: &Hello) -> (Answer, Option<Document>) {
-    let noted = Answer::Noted { nonce: mine.nonce, name: mine.name.clone() };
+    let noted = |document: &Document| Answer::Noted {
+        nonce: document.nonce,
+        name: document.name.clone(),
+        seen: document.seen.clone(),
+    };
     match mine.seen(hello.from) {
-        Some(seen) if seen.nonce == hello.nonce => (noted, None),
+        Some(seen) if seen.nonce == hello.nonce => (noted(mine), None),
         Some(_) => (Answer::SeenBefore { formed: false }, None),
-        None => (noted, Some(note(mine, hello))),
+        None => {
+            let document = note(mine, hello);
+            (noted(&document), Some(document))
+        }
     }
 }
 
@@ -202,7 +211,7 @@ fn answer_joining(mine: &Document, live: Option<&[Member]>, hello: &Hello) -> (A
 /// What this member writes down of an answer, before it draws conclusions from it.
 pub(super) fn learn(mine: &Document, from: MemberId, answer: &Answer) -> Option<Document> {
     match answer {
-        Answer::Noted { nonce, name } if mine.seen(from).is_none() => {
+        Answer::Noted { nonce, name, .. } if mine.seen(from).is_none() => {
             let mut document = mine.clone();
             document.seen.push(Seen { member: from, nonce: *nonce, name: name.clone() });
             Some(document)
@@ -222,10 +231,11 @@ pub(super) fn judge(mine: &Document, plan: &Plan, heard: &BTreeMap<MemberId, Hea
             _ => {}
         }
     }
+    let everybody: Vec<MemberId> = plan.members.iter().map(|member| member.id).collect();
     let missing: Vec<(Missing, bool)> = plan
         .others(mine.me)
         .filter_map(|peer| {
-            let (because, forbids) = objection(mine, peer.id, heard.get(&peer.id))?;
+            let (because, forbids) = objection(mine, peer.id, heard.get(&peer.id), &everybody)?;
             Some((Missing { member: peer.id, because }, forbids))
         })
         .collect();
@@ -238,18 +248,23 @@ pub(super) fn judge(mine: &Document, plan: &Plan, heard: &BTreeMap<MemberId, Hea
     }
 }
 
-/// What a peer's word holds against forming, and whether it forbids it; None: the peer is ready.
-fn objection(mine: &Document, peer: MemberId, heard: Option<&Heard>) -> Option<(String, bool)> {
+/// What a peer's word holds against going on, and whether it forbids it; None: the peer is ready.
+/// `everybody` must have met everybody; empty for one who joins.
+fn objection(
+    mine: &Document,
+    peer: MemberId,
+    heard: Option<&Heard>,
+    everybody: &[MemberId],
+) -> Option<(String, bool)> {
     let said = match heard {
         None => return Some(("it was not asked yet".to_owned(), false)),
         Some(Heard::Silence(why)) => return Some((format!("no answer: {why}"), false)),
         Some(Heard::Said(said)) => said,
     };
-    let name = |peer| mine.seen(peer).map_or("it", |seen| seen.name.as_str()).to_owned();
     Some(match said {
-        Answer::Noted { nonce, .. } => match mine.seen(peer) {
-            Some(seen) if seen.nonce == *nonce => return None,
-            _ => (format!("{} lost its disk since it was met", name(peer)), false),
+        Answer::Noted { nonce, seen, .. } => match mine.seen(peer) {
+            Some(met) if met.nonce == *nonce => return not_met(mine, peer, seen, everybody),
+            _ => ("it lost its disk since it was met".to_owned(), false),
         },
         Answer::SeenBefore { formed: true } => {
             let text = "it belongs to the cluster and knows this member with another disk: this disk was lost or \
@@ -270,6 +285,24 @@ fn objection(mine: &Document, peer: MemberId, heard: Option<&Heard>) -> Option<(
             ("it answered something else than was asked".to_owned(), false)
         }
     })
+}
+
+/// Whom a peer has not met, or met with another disk than this member did.
+fn not_met(mine: &Document, peer: MemberId, seen: &[Seen], everybody: &[MemberId]) -> Option<(String, bool)> {
+    for other in everybody.iter().filter(|other| **other != peer) {
+        let (name, expected) = match mine.seen(*other) {
+            Some(met) => (met.name.as_str(), met.nonce),
+            None if *other == mine.me => ("this member", mine.nonce),
+            // Whom this member has not met itself stands in its way by itself.
+            None => continue,
+        };
+        match seen.iter().find(|met| met.member == *other) {
+            Some(met) if met.nonce == expected => {}
+            Some(_) => return Some((format!("it has met {name} with another disk"), false)),
+            None => return Some((format!("it has not met {name} yet"), false)),
+        }
+    }
+    None
 }
 
 /// The list that every founder begins with: the same on each, since each one's name is what it told everybody.
@@ -303,7 +336,7 @@ pub(super) fn judge_joining(mine: &Document, list: &[Member], heard: &BTreeMap<M
         .iter()
         .filter(|voter| !matches!(heard.get(&voter.id), Some(Heard::Said(Answer::Welcome))))
         .filter_map(|voter| {
-            let (because, forbids) = objection(mine, voter.id, heard.get(&voter.id))?;
+            let (because, forbids) = objection(mine, voter.id, heard.get(&voter.id), &[])?;
             Some((Missing { member: voter.id, because }, forbids))
         })
         .collect();

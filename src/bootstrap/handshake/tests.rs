@@ -96,9 +96,19 @@ impl Table {
         verdict
     }
 
+    /// Everybody who is up greets everybody else.
+    fn meet(&mut self) {
+        for from in (0..self.disks.len()).filter(|member| self.up[*member]).collect::<Vec<_>>() {
+            for to in (0..self.disks.len()).filter(|to| *to != from).collect::<Vec<_>>() {
+                self.hello(from, to);
+            }
+        }
+    }
+
     fn form_all(size: usize) -> Table {
         let mut table = Table::of(size);
         (0..size).for_each(|member| table.start(member));
+        table.meet();
         for member in 0..size {
             assert!(matches!(table.round(member), Verdict::Form(_)), "member {member}");
         }
@@ -146,6 +156,9 @@ fn nobody_forms_before_everybody_has_met() {
         }
     }
     table.start(2);
+    let verdict = table.round(0);
+    assert_eq!(reasons(&verdict), ["it has not met infra2 yet", "it has not met infra1 yet"]);
+    table.meet();
     assert!(matches!(table.round(0), Verdict::Form(_)));
 }
 
@@ -158,6 +171,7 @@ fn a_member_that_restarts_before_the_formation_goes_on() {
     table.stop(1);
     table.start(1);
     table.start(2);
+    table.meet();
     for member in 0..3 {
         assert!(matches!(table.round(member), Verdict::Form(_)));
     }
@@ -200,6 +214,7 @@ fn one_wiped_member_of_three_stays_out() {
 fn whoever_is_late_forms_by_the_word_of_one_that_has_formed() {
     let mut table = Table::of(3);
     (0..3).for_each(|member| table.start(member));
+    table.meet();
     assert!(matches!(table.round(0), Verdict::Form(_)));
     table.stop(2);
     assert!(matches!(table.round(1), Verdict::Form(_)), "0 has noted it, so it need not wait for 2");
@@ -220,7 +235,10 @@ fn a_disk_wiped_before_the_formation_is_noticed() {
     let verdict = table.round(1);
     assert!(matches!(verdict, Verdict::StayOut(_)), "{verdict:?}");
     let verdict = table.round(0);
-    assert_eq!(reasons(&verdict), ["infra1 lost its disk since it was met"]);
+    assert_eq!(
+        reasons(&verdict),
+        ["it lost its disk since it was met", "it has met infra1 with another disk"]
+    );
 }
 
 #[test]
