@@ -136,6 +136,9 @@ pub struct DiskMark {
     /// The ordinals of the whole set of voters when this was last written; of the first members
     /// until the cluster is formed.
     pub voters: BTreeSet<u32>,
+    /// The ordinal that the next new member gets, as far as was known; 0 where nobody wrote it.
+    #[serde(default)]
+    pub next_ordinal: u32,
     /// Its member has left the cluster; nobody uses it again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retired: bool,
@@ -211,6 +214,17 @@ impl Observed {
         told.or_else(status).or_else(marked)
     }
 
+    /// The disk is in use by this cluster, or was made for it and nobody came to write so down
+    /// since the cluster formed.
+    pub fn is_in_use(&self, mark: &DiskMark) -> bool {
+        let cluster = self.cluster_id();
+        let belongs = match mark.cluster_id {
+            Some(id) => cluster == Some(id),
+            None => mark.owner == self.cluster.uid,
+        };
+        belongs && !mark.retired
+    }
+
     /// The members that answered, with what they said.
     pub fn told(&self) -> impl Iterator<Item = (&MemberName, &Told)> {
         self.answers.iter().filter_map(|(name, answer)| match answer {
@@ -240,9 +254,10 @@ impl Observed {
         let listed = self.list().into_iter().flat_map(|list| &list.members);
         let listed = listed.filter_map(|member| self.name_of(member)).map(|name| name.ordinal());
         let marked = self.disks.values().filter_map(|disk| disk.mark.as_ref());
+        let latched = marked.clone().map(|mark| mark.next_ordinal).max().unwrap_or(0);
         let marked = marked.flat_map(|mark| mark.voters.iter().copied());
         let above = objects.chain(listed).chain(marked).max().map_or(0, |ordinal| ordinal + 1);
-        above.max(u32::try_from(self.status.next_ordinal).unwrap_or(0))
+        above.max(latched).max(u32::try_from(self.status.next_ordinal).unwrap_or(0))
     }
 
     /// The name of a listed member that the operator made; `None` for one with a peer URL that is

@@ -9,6 +9,7 @@ const OWNER: &str = "kvorum.dev/owner-uid";
 const CLUSTER_ID: &str = "kvorum.dev/cluster-id";
 const MEMBER_ID: &str = "kvorum.dev/member-id";
 const VOTERS: &str = "kvorum.dev/voters";
+const NEXT_ORDINAL: &str = "kvorum.dev/next-ordinal";
 const RETIRED: &str = "kvorum.dev/retired";
 
 /// An annotation that is not what we write. It is never overlooked: a disk whose mark cannot be
@@ -29,6 +30,7 @@ pub fn annotations_of(mark: &DiskMark) -> BTreeMap<String, String> {
         (CLUSTER_ID, mark.cluster_id.map(|id| id.to_string())),
         (MEMBER_ID, mark.member_id.map(|id| id.to_string())),
         (VOTERS, Some(voters.join(","))),
+        (NEXT_ORDINAL, (mark.next_ordinal > 0).then(|| mark.next_ordinal.to_string())),
         (RETIRED, mark.retired.then(|| "true".to_owned())),
     ];
     pairs.into_iter().filter_map(|(annotation, value)| Some((annotation.to_owned(), value?))).collect()
@@ -45,6 +47,8 @@ pub fn mark_of(annotations: &BTreeMap<String, String>) -> Result<Option<DiskMark
         cluster_id: read(annotations, CLUSTER_ID, "an identity in hex", |text| text.parse().ok())?,
         member_id: read(annotations, MEMBER_ID, "an identity in hex", |text| text.parse().ok())?,
         voters: read(annotations, VOTERS, "ordinals with commas between them", ordinals)?.unwrap_or_default(),
+        next_ordinal: read(annotations, NEXT_ORDINAL, "an ordinal", |text| text.parse().ok())?
+            .unwrap_or_default(),
         retired: read(annotations, RETIRED, "true, or absent", |text| (text == "true").then_some(true))?
             .unwrap_or_default(),
     }))

@@ -41,6 +41,7 @@ fn mark() -> DiskMark {
         cluster_id: Some(ClusterId(0xcafe)),
         member_id: Some(MemberId(0xbeef)),
         voters: [0, 1, 2].into(),
+        next_ordinal: 0,
         retired: false,
     }
 }

@@ -62,13 +62,14 @@ fn voters(validated: &Validated, observed: &Observed) -> BTreeSet<MemberName> {
 }
 
 /// The disks of listed members carry all that is known of them. Without a list marks stay as
-/// they are, but for the owner of a cluster that is taken over.
+/// they are, but for the cluster they belong to and the owner of one that is taken over.
 fn marks(validated: &Validated, observed: &Observed) -> BTreeMap<MemberName, DiskMark> {
     let Some(roster) = Roster::of(observed) else {
         let kept = observed.disks.iter().filter_map(|(name, disk)| Some((name, disk.mark.clone()?)));
-        let kept = kept.filter(|(_, mark)| !mark.retired);
+        let kept = kept.filter(|(_, mark)| observed.is_in_use(mark));
+        let cluster_id = observed.cluster_id();
         return kept
-            .map(|(name, mark)| (name.clone(), DiskMark { owner: validated.uid.clone(), ..mark }))
+            .map(|(name, mark)| (name.clone(), DiskMark { owner: validated.uid.clone(), cluster_id, ..mark }))
             .collect();
     };
     let voters: BTreeSet<_> = roster.voting_seats().map(|seat| seat.name.ordinal()).collect();
@@ -79,6 +80,7 @@ fn marks(validated: &Validated, observed: &Observed) -> BTreeMap<MemberName, Dis
             cluster_id: observed.cluster_id(),
             member_id: Some(seat.listed.id),
             voters: voters.clone(),
+            next_ordinal: observed.next_ordinal(),
             retired: false,
         };
         (seat.name.clone(), mark)

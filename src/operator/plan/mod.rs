@@ -128,3 +128,6 @@ fn rest(reason: Reason) -> Plan {
         check_again_after: CHECK_STEADY_AFTER,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,10 +17,9 @@ use crate::operator::validate::Validated;
 /// process that a disk of the cluster calls for is made again; that alone ends nearly every such
 /// incident.
 pub(super) fn without_list(validated: &Validated, observed: &Observed) -> Plan {
-    let cluster = observed.cluster_id();
-    let ours = |mark: &DiskMark| mark.cluster_id.is_some() && mark.cluster_id == cluster && !mark.retired;
     let disks = observed.disks.iter().filter_map(|(name, disk)| Some((name, disk, disk.mark.as_ref()?)));
-    let members: Vec<_> = disks.filter(|(_, disk, mark)| !disk.is_leaving() && ours(mark)).collect();
+    let members: Vec<_> =
+        disks.filter(|(_, disk, mark)| !disk.is_leaving() && observed.is_in_use(mark)).collect();
     for (name, _, mark) in &members {
         let process = observed.processes.get(*name);
         let launch = || resume(validated, observed, name, mark);
@@ -109,6 +108,7 @@ fn join(validated: &Validated, roster: &Roster<'_>, seat: &Seat<'_>) -> Launch {
             cluster_id: observed.cluster_id(),
             member_id: Some(seat.listed.id),
             voters: roster.voting_seats().map(|seat| seat.name.ordinal()).collect(),
+            next_ordinal: observed.next_ordinal(),
             retired: false,
         },
     }
@@ -158,11 +158,9 @@ pub(super) fn leftovers(validated: &Validated, roster: &Roster<'_>) -> Option<Pl
             ));
         }
     }
-    let cluster = observed.cluster_id();
-    let ours = |mark: &DiskMark| mark.cluster_id.is_some() && mark.cluster_id == cluster && !mark.retired;
     for (name, disk) in &observed.disks {
         let unused = gone(name) && !observed.processes.contains_key(name) && !disk.is_leaving();
-        if unused && disk.mark.as_ref().is_some_and(ours) {
+        if unused && disk.mark.as_ref().is_some_and(|mark| observed.is_in_use(mark)) {
             let reason = Reason::DiskWithoutMember { member: name.clone() };
             let step = Step::ReleaseDisk { member: name.clone(), policy: validated.retention.on_scale_in };
             return Some(act(step, reason, OperationKind::ScaleIn, Some(name)));
@@ -218,7 +216,7 @@ fn under_way(roster: &Roster<'_>, members: &[MemberName]) -> Option<OperationKin
     }
 }
 
-fn unhealthy_waits(roster: &Roster<'_>, members: &[MemberName]) -> Option<WaitingOn> {
+pub(super) fn unhealthy_waits(roster: &Roster<'_>, members: &[MemberName]) -> Option<WaitingOn> {
     let mut seats = members.iter().filter_map(|name| roster.seat(name));
     seats.find_map(|seat| {
         let member = seat.name.clone();

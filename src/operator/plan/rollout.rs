@@ -3,7 +3,7 @@
 //! one serves again with the new settings, so settings that break a member break one.
 
 use super::roster::{Roster, Seat};
-use super::{act, safety, scale, wait};
+use super::{act, restore, safety, scale, wait};
 use crate::api::OperationKind;
 use crate::operator::reason::{Reason, WaitingOn};
 use crate::operator::step::{Plan, Step};
@@ -39,5 +39,8 @@ fn last_one_back(validated: &Validated, roster: &Roster<'_>) -> Option<WaitingOn
     let comes_back = |seat: &&Seat<'_>| seat.disk.is_some();
     let seats = roster.voting_seats().filter(away).filter(comes_back);
     let members: Vec<_> = seats.map(|seat| seat.name.clone()).collect();
-    (!members.is_empty()).then_some(WaitingOn::Starting { members })
+    if members.is_empty() {
+        return None;
+    }
+    Some(restore::unhealthy_waits(roster, &members).unwrap_or(WaitingOn::Starting { members }))
 }

@@ -140,6 +140,7 @@ impl Kubernetes {
             cluster_id: observed.cluster_id(),
             member_id: None,
             voters: Default::default(),
+            next_ordinal: 0,
             retired: true,
         });
         self.mark(found, member, &DiskMark { retired: true, ..mark }).await

@@ -32,7 +32,14 @@ fn member(ordinal: u32) -> MemberName {
 }
 
 fn mark() -> DiskMark {
-    DiskMark { owner: UID.into(), cluster_id: None, member_id: None, voters: [0, 1].into(), retired: false }
+    DiskMark {
+        owner: UID.into(),
+        cluster_id: None,
+        member_id: None,
+        voters: [0, 1].into(),
+        next_ordinal: 0,
+        retired: false,
+    }
 }
 
 fn pod(ordinal: u32) -> Pod {
