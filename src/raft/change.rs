@@ -53,6 +53,7 @@ pub(super) async fn change(
     let deadline = shared.request_deadline();
     loop {
         let attempt = match shared.status().leader {
+            _ if shared.stop.is_cancelled() => Err(Error::Stopped),
             None => Err(Error::NoLeader),
             Some(leader) if leader == shared.me => lead(shared, change, on, deadline).await,
             Some(leader) => ask(shared, leader, change, on, deadline).await,

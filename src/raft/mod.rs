@@ -29,6 +29,7 @@ mod change;
 mod checkpoint;
 mod codec;
 mod error;
+mod failover;
 mod handle;
 mod log_store;
 mod peers;

@@ -14,6 +14,7 @@
 
 use std::collections::HashMap;
 use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -51,6 +52,7 @@ pub(super) struct Outgoing {
 }
 
 pub(super) struct Proposals {
+    next_sequence: AtomicU64,
     table: Mutex<Table>,
     queued: Notify,
 }
@@ -59,7 +61,6 @@ struct Table {
     waiting: HashMap<u64, Waiting>,
     queue: Vec<u64>,
     parked: Vec<u64>,
-    next_sequence: u64,
     stopped: bool,
 }
 
@@ -77,20 +78,13 @@ impl Proposals {
     /// Sequences start at random, so that entries of this member's earlier lives, replayed at a
     /// restart, are never taken for today's proposals.
     pub(super) fn new() -> Self {
-        let table = Table {
-            waiting: HashMap::new(),
-            queue: Vec::new(),
-            parked: Vec::new(),
-            next_sequence: rand::random(),
-            stopped: false,
-        };
-        Self { table: Mutex::new(table), queued: Notify::new() }
+        let table = Table { waiting: HashMap::new(), queue: Vec::new(), parked: Vec::new(), stopped: false };
+        let next_sequence = AtomicU64::new(rand::random());
+        Self { next_sequence, table: Mutex::new(table), queued: Notify::new() }
     }
 
     pub(super) fn next_sequence(&self) -> u64 {
-        let mut table = self.table.lock();
-        table.next_sequence = table.next_sequence.wrapping_add(1);
-        table.next_sequence
+        self.next_sequence.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(super) fn add(&self, sequence: u64, proposal: Proposal) -> oneshot::Receiver<Answer> {
@@ -157,11 +151,15 @@ impl Proposals {
     /// These were applied.
     pub(super) fn answer(&self, answers: impl IntoIterator<Item = (u64, Answer)>) {
         let mut table = self.table.lock();
-        for (sequence, answer) in answers {
-            if let Some(waiting) = table.waiting.remove(&sequence) {
-                // Who asked may have gone.
-                let _ = waiting.answer.send(answer);
-            }
+        let found: Vec<_> = answers
+            .into_iter()
+            .filter_map(|(sequence, answer)| Some((table.waiting.remove(&sequence)?, answer)))
+            .collect();
+        // Waking the askers takes longer than finding them, and new ones want the table.
+        drop(table);
+        for (waiting, answer) in found {
+            // Who asked may have gone.
+            let _ = waiting.answer.send(answer);
         }
     }
 

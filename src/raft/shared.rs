@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::Timing;
 use super::applied::Applied;
 use super::error::{Error, Fault};
+use super::failover::Campaigns;
 use super::peers::Peers;
 use super::proposals::Proposals;
 use super::read_index::Reads;
@@ -41,6 +42,7 @@ pub(super) struct Shared {
     pub peers: Peers,
     pub status: watch::Sender<Status>,
     pub leader_clock: LeaderClock,
+    pub campaigns: Campaigns,
     /// Counts applied memberships; connections look again whom they talk to when it moves.
     pub memberships: watch::Sender<u64>,
     pub removed: watch::Sender<bool>,

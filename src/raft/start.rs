@@ -18,7 +18,7 @@ use super::shared::{OnApplied, Shared};
 use super::state_machine::StateMachine;
 use super::transport::{Names, Network};
 use super::types::Raft;
-use super::{read_index, status, submit};
+use super::{failover, read_index, status, submit};
 use crate::apply::Applier;
 use crate::storage::Checkpoints;
 use crate::storage::wal::{Recovered, Wal};
@@ -122,6 +122,7 @@ async fn open(start: Start, config: Config) -> Result<Arc<Shared>, StartError> {
     shared.spawn(status::follow(Arc::clone(&shared)));
     shared.spawn(submit::run(Arc::clone(&shared)));
     shared.spawn(read_index::run(Arc::clone(&shared)));
+    shared.spawn(failover::run(Arc::clone(&shared)));
     shared.spawn(make_checkpoints(Arc::clone(&shared)));
     Ok(shared)
 }
@@ -142,6 +143,7 @@ fn share(start: &Start) -> Arc<Shared> {
         peers: Default::default(),
         status: watch::Sender::new(status::Status { me: start.me, ..Default::default() }),
         leader_clock: Default::default(),
+        campaigns: Default::default(),
         memberships: watch::Sender::new(0),
         removed: watch::Sender::new(false),
         fault: watch::Sender::new(None),

@@ -1,5 +1,6 @@
 //! What this member knows of its own place in the cluster, as one small value.
 
+use std::mem;
 use std::sync::Arc;
 
 use openraft::ServerState;
@@ -98,7 +99,11 @@ fn look(shared: &Arc<Shared>, metrics: &Metrics, membership: &mut Arc<StoredMemb
         shared.peers.follow(shared, membership.membership());
     }
     let status = read(shared, metrics);
-    let before = shared.status.send_replace(status);
+    let mut before = status;
+    shared.status.send_if_modified(|present| {
+        before = mem::replace(present, status);
+        before != status
+    });
     if (before.leader, before.term) != (status.leader, status.term) {
         leader_changed(shared, &status);
     }

@@ -51,6 +51,18 @@ impl Control {
         timeout(within, self.ask(request)).await.map_err(|_| self.late())?
     }
 
+    pub(in crate::raft) fn is_up(&self) -> bool {
+        *self.up.borrow()
+    }
+
+    /// Resolves when the link is up, or down.
+    pub(in crate::raft) async fn until(&self, up: bool) {
+        // A peer that is closed has no link any more, which is down for good.
+        if self.up.clone().wait_for(|is_up| *is_up == up).await.is_err() && up {
+            std::future::pending().await
+        }
+    }
+
     async fn ask(&self, request: Request) -> io::Result<Reply> {
         let mut up = self.up.clone();
         up.wait_for(|up| *up).await.map_err(|_| closed())?;
@@ -63,7 +75,7 @@ impl Control {
     }
 
     fn late(&self) -> io::Error {
-        let kind = if *self.up.borrow() { io::ErrorKind::TimedOut } else { io::ErrorKind::NotConnected };
+        let kind = if self.is_up() { io::ErrorKind::TimedOut } else { io::ErrorKind::NotConnected };
         kind.into()
     }
 }

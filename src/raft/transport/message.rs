@@ -13,7 +13,8 @@ use openraft::raft::{
 
 use super::frame::{Frame, put_frame};
 use crate::raft::codec::{self, bad, get_u8, get_u32, get_u64};
-use crate::raft::types::{Entry, TypeConfig, Vote};
+use crate::raft::failover::Leadership;
+use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
 use crate::types::MemberId;
 
 /// Which link a connection is.
@@ -58,6 +59,8 @@ pub(in crate::raft) enum Request {
     ReadIndex,
     /// A change of membership, as `change` encodes it.
     Change(Bytes),
+    /// Has your link to this leader broken, too?
+    Lost(Leadership),
     Ping,
 }
 
@@ -70,6 +73,11 @@ pub(in crate::raft) enum Reply {
     /// A client index; none when the one asked cannot say (it does not lead).
     ReadIndex(Option<u64>),
     Change(Bytes),
+    /// Whether it has, and where the log of the one asked ends.
+    Lost {
+        yes: bool,
+        last: Option<LogId>,
+    },
     Pong,
     /// The vote of the receiver of a snapshot, after it was installed.
     Snapshot(Vote),
@@ -89,6 +97,7 @@ mod kind {
     pub(super) const PING: u8 = 16;
     pub(super) const SNAPSHOT: u8 = 17;
     pub(super) const STOPPED: u8 = 18;
+    pub(super) const LOST: u8 = 19;
     pub(super) const PROPOSE: u8 = 20;
     pub(super) const REFUSED: u8 = 21;
     pub(super) const SNAPSHOT_HEAD: u8 = 30;
@@ -161,6 +170,10 @@ impl Request {
             }),
             Self::ReadIndex => put_frame(to, kind::READ_INDEX, id, |_| {}),
             Self::Change(change) => put_frame(to, kind::CHANGE, id, |body| body.put_slice(change)),
+            Self::Lost(lost) => put_frame(to, kind::LOST, id, |body| {
+                body.put_u64_le(lost.leader.0);
+                body.put_u64_le(lost.term);
+            }),
             Self::Ping => put_frame(to, kind::PING, id, |_| {}),
         }
     }
@@ -177,6 +190,7 @@ impl Request {
             }
             kind::READ_INDEX => Self::ReadIndex,
             kind::CHANGE => Self::Change(frame.body),
+            kind::LOST => Self::Lost(Leadership { leader: MemberId(get_u64(body)?), term: get_u64(body)? }),
             kind::PING => Self::Ping,
             _ => return unexpected(&frame, "a request"),
         })
@@ -198,6 +212,10 @@ impl Reply {
                 body.put_u64_le(index.unwrap_or(0));
             }),
             Self::Change(outcome) => put_frame(to, kind::CHANGE, id, |body| body.put_slice(outcome)),
+            Self::Lost { yes, last } => put_frame(to, kind::LOST, id, |body| {
+                body.put_u8(u8::from(*yes));
+                codec::put_optional_position(body, last.as_ref());
+            }),
             Self::Pong => put_frame(to, kind::PING, id, |_| {}),
             Self::Snapshot(vote) => put_frame(to, kind::SNAPSHOT, id, |body| codec::put_vote(body, vote)),
             Self::Stopped => put_frame(to, kind::STOPPED, id, |_| {}),
@@ -218,6 +236,7 @@ impl Reply {
                 Self::ReadIndex(Some(get_u64(body)?).filter(|_| known))
             }
             kind::CHANGE => Self::Change(frame.body),
+            kind::LOST => Self::Lost { yes: get_u8(body)? != 0, last: codec::get_optional_position(body)? },
             kind::PING => Self::Pong,
             kind::SNAPSHOT => Self::Snapshot(codec::get_vote(body)?),
             kind::STOPPED => Self::Stopped,

@@ -22,7 +22,7 @@ use super::{PREFACE, snapshot};
 use crate::raft::codec::bad;
 use crate::raft::shared::Shared;
 use crate::raft::types::{CommittedLeaderId, OnAnswer, Proposal, Raft, TypeConfig};
-use crate::raft::{change, read_index};
+use crate::raft::{change, failover, read_index};
 
 /// Control requests that one peer may have under way here.
 const REQUESTS_MAX: usize = 256;
@@ -174,13 +174,18 @@ async fn try_answer(shared: &Arc<Shared>, request: Request) -> Option<Reply> {
             }
             Reply::Append(response.into_stream_result(prev, prev))
         }
-        Request::Vote(request) => Reply::Vote(raft.vote(request).await.ok()?),
+        Request::Vote(mut request) => {
+            shared.campaigns.hear(request.vote.leader_id.term);
+            request.leadership_transfer |= failover::is_lost(shared);
+            Reply::Vote(raft.vote(request).await.ok()?)
+        }
         Request::PreVote(request) => Reply::Vote(raft.pre_vote(request).await.ok()?),
         Request::Transfer(request) => {
             Reply::Transfer(raft.handle_transfer_leader(request).await.ok()?.is_ok())
         }
         Request::ReadIndex => Reply::ReadIndex(read_index::for_peer(shared).await),
         Request::Change(change) => Reply::Change(change::for_peer(shared, &change).await),
+        Request::Lost(lost) => failover::for_peer(shared, lost).await,
         Request::Ping => Reply::Pong,
     })
 }
