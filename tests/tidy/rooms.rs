@@ -69,7 +69,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("clock.rs", &[]),
     ("proto", &[]),
     ("flags", &["types"]),
-    ("telemetry", &["types", "clock", "flags"]),
+    ("telemetry", &["types", "clock", "flags", "membership"]),
     ("storage", &["types", "clock", "telemetry"]),
     ("mvcc", &["types"]),
     ("membership", &["types"]),
@@ -77,7 +77,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("raft", &["types", "clock", "telemetry", "storage", "mvcc", "membership", "apply"]),
     ("watch", &["types", "clock", "telemetry", "mvcc"]),
     ("bootstrap", &["types", "clock", "telemetry", "storage", "membership", "raft", "flags"]),
-    ("rpc", &["types", "clock", "telemetry", "mvcc", "membership", "apply", "raft", "watch", "proto"]),
+    (
+        "rpc",
+        &["types", "clock", "flags", "telemetry", "mvcc", "membership", "apply", "raft", "watch", "bootstrap", "proto"],
+    ),
     (
         "server",
         &[

@@ -4,20 +4,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// One file under src, with its test code cut off.
-pub struct Source {
+pub(crate) struct Source {
     /// Such as `mvcc/store.rs`.
-    pub path: String,
-    pub text: String,
+    pub(crate) path: String,
+    pub(crate) text: String,
     /// Lines of code, comments blanked, numbered as in the file.
-    pub code: Vec<String>,
+    pub(crate) code: Vec<String>,
 }
 
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Every Rust file under src that is not test code.
-pub fn all() -> Vec<Source> {
+pub(crate) fn all() -> Vec<Source> {
     let src = root().join("src");
     let mut paths = Vec::new();
     collect(&src, &mut paths);

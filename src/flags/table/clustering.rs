@@ -1,3 +1,5 @@
+//! Who the members are and how they find each other.
+
 use super::BOOTSTRAP_LATER;
 use crate::flags::{Flag, Kind, Releases};
 

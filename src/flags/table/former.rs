@@ -1,3 +1,5 @@
+//! Flags of etcd 3.5 and before that 3.6 dropped, the long-dead ones among them.
+
 use crate::flags::{Flag, Kind, Releases};
 
 const NO_V2: &str = "the v2 API was removed in etcd 3.6";

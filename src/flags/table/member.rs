@@ -1,3 +1,5 @@
+//! The member itself: its name, its folder, its ports, its timing.
+
 use crate::flags::{Flag, Kind, Releases};
 
 pub(super) const USAGE: &[Flag] = &[

@@ -1,3 +1,5 @@
+//! Metrics, logs and traces.
+
 use crate::flags::{Flag, Releases};
 
 const NO_TRACING: &str = "send spans to a collector; distributed tracing comes in a later release";

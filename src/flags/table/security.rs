@@ -1,3 +1,5 @@
+//! TLS, auth and whom to let in.
+
 use super::TLS_LATER;
 use crate::flags::{Flag, Kind, Releases};
 

@@ -1,3 +1,5 @@
+//! Limits of requests, the store, compaction, checks.
+
 use crate::flags::{Flag, Releases};
 
 pub(super) const FEATURES: &[Flag] = &[
