@@ -24,6 +24,7 @@ pub mod platform;
 pub mod report;
 pub mod members;
 pub mod reconcile;
+pub mod controller;
 
 pub use names::{Addressing, MemberName};
 pub use observed::{Answer, Disk, DiskMark, DiskState, Identity, Observed, Process, ProcessState};

@@ -9,11 +9,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 /// Where the clusters under test live.
-pub const NAMESPACE: &str = "kvorum-demo";
+pub(crate) const NAMESPACE: &str = "kvorum-demo";
 /// Where the operator lives.
-pub const SYSTEM: &str = "kvorum-system";
+pub(crate) const SYSTEM: &str = "kvorum-system";
 
-pub struct Bench {
+pub(crate) struct Bench {
     root: PathBuf,
     tools: PathBuf,
     kubeconfig: PathBuf,
@@ -22,7 +22,7 @@ pub struct Bench {
 
 impl Bench {
     /// Starts Kubernetes, or takes the one that runs when `KVORUM_KUBE_KEEP` is set.
-    pub fn start() -> Result<Bench> {
+    pub(crate) fn start() -> Result<Bench> {
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
         let home = std::env::var("HOME").unwrap_or_default();
         let tools = std::env::var("KVORUM_TOOLS_BIN").unwrap_or(format!("{home}/.cache/kvorum-tools/bin"));
@@ -36,7 +36,7 @@ impl Bench {
         Ok(bench)
     }
 
-    pub fn stop(&self) -> Result<()> {
+    pub(crate) fn stop(&self) -> Result<()> {
         if !keeps() {
             self.run(&mut Command::new(self.path("tests/kube/down.sh")))?;
         }
@@ -44,53 +44,59 @@ impl Bench {
     }
 
     /// A line of progress with the time since the start.
-    pub fn say(&self, text: impl AsRef<str>) {
+    pub(crate) fn say(&self, text: impl AsRef<str>) {
         let line = format!("{:6.1} s  {}\n", self.started.elapsed().as_secs_f64(), text.as_ref());
         let _ = std::io::stdout().lock().write_all(line.as_bytes());
     }
 
-    pub fn path(&self, relative: &str) -> PathBuf {
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.root.join(relative)
     }
 
-    pub fn kubeconfig(&self) -> &Path {
+    pub(crate) fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    pub fn tool(&self, name: &str) -> Command {
+    pub(crate) fn tool(&self, name: &str) -> Command {
         let mut command = Command::new(self.tools.join(name));
         command.env("KUBECONFIG", &self.kubeconfig);
         command
     }
 
     /// Runs kubectl in the namespace of the tests and returns what it printed.
-    pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         self.run(self.tool("kubectl").args(["--namespace", NAMESPACE]).args(arguments))
     }
 
-    pub fn get(&self, arguments: &[&str]) -> Result<Value> {
+    pub(crate) fn get(&self, arguments: &[&str]) -> Result<Value> {
         let mut all = vec!["get", "--output", "json"];
         all.extend(arguments);
         Ok(serde_json::from_str(&self.kubectl(&all)?)?)
     }
 
-    pub fn apply(&self, document: &str) -> Result<String> {
-        let output = self.apply_output(document)?;
+    pub(crate) fn apply(&self, document: &str) -> Result<String> {
+        let output = self.apply_output(document, &[])?;
         success("kubectl apply", &output)?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Has the API server check the document without keeping it.
+    pub(crate) fn apply_dry(&self, document: &str) -> Result<()> {
+        success("kubectl apply --dry-run", &self.apply_output(document, &["--dry-run=server"])?)
+    }
+
     /// What kubectl says when it must refuse the document.
-    pub fn refusal(&self, document: &str) -> Result<String> {
-        let output = self.apply_output(document)?;
+    pub(crate) fn refusal(&self, document: &str) -> Result<String> {
+        let output = self.apply_output(document, &[])?;
         ensure!(!output.status.success(), "a wrong document was taken:\n{document}");
         Ok(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
-    fn apply_output(&self, document: &str) -> Result<Output> {
+    fn apply_output(&self, document: &str, more: &[&str]) -> Result<Output> {
         let mut child = self
             .tool("kubectl")
             .args(["--namespace", NAMESPACE, "apply", "--filename", "-"])
+            .args(more)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -99,18 +105,23 @@ impl Bench {
         Ok(child.wait_with_output()?)
     }
 
-    pub fn helm(&self, arguments: &[&str]) -> Result<String> {
+    pub(crate) fn helm(&self, arguments: &[&str]) -> Result<String> {
         self.run(self.tool("helm").args(["--namespace", SYSTEM]).args(arguments))
     }
 
-    pub fn run(&self, command: &mut Command) -> Result<String> {
+    pub(crate) fn run(&self, command: &mut Command) -> Result<String> {
         let output = command.stdin(Stdio::null()).output().with_context(|| format!("{command:?}"))?;
         success(&format!("{command:?}"), &output)?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Asks again and again until the answer is yes; the error names what never came to be.
-    pub fn wait(&self, what: &str, within: Duration, mut ask: impl FnMut() -> Result<bool>) -> Result<()> {
+    pub(crate) fn wait(
+        &self,
+        what: &str,
+        within: Duration,
+        mut ask: impl FnMut() -> Result<bool>,
+    ) -> Result<()> {
         let deadline = Instant::now() + within;
         loop {
             let last = match ask() {
@@ -129,7 +140,7 @@ impl Bench {
     }
 
     /// All that helps to understand a failure, on standard error.
-    pub fn explain(&self) {
+    pub(crate) fn explain(&self) {
         let wanted: [(&str, &[&str]); 6] = [
             ("clusters", &["get", "kvorumclusters", "--output", "yaml"]),
             (

@@ -26,7 +26,10 @@ fn main() -> Result<()> {
     let bench: &'static Bench = Box::leak(Box::new(Bench::start()?));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build()?;
     let story = runtime.spawn(async move { tokio::time::timeout(LIMIT, play(bench)).await });
-    match runtime.block_on(story)?.context("the story took too long").flatten() {
+    let told = runtime.block_on(story)?.context("the story took too long").flatten();
+    // After a failure writers may still be at it.
+    runtime.shutdown_background();
+    match told {
         Ok(()) => bench.stop(),
         Err(error) => {
             bench.say(format!("FAILED: {error:#}"));
@@ -55,8 +58,10 @@ fn install(bench: &Bench) -> Result<()> {
     let [server, operator] = ["kvorum.tar", "kvorum-operator.tar"].map(|file| bench.path(&images).join(file));
     bench.run(std::process::Command::new(bench.path("tests/kube/images.sh")).arg(server).arg(operator))?;
     bench.say("images are on the nodes");
-    let chart = bench.path("charts/kvorum-operator");
-    let chart = chart.to_str().context("the path of this repository is not UTF-8")?;
+    bench.run(std::process::Command::new(bench.path("manifests/render.sh")).arg("--check"))?;
+    let charts = ["charts/kvorum-operator", "charts/kvorum-cluster"].map(|chart| bench.path(chart));
+    let [chart, of_cluster] = charts.each_ref().map(|chart| chart.to_str().unwrap_or_default());
+    bench.helm(&["lint", "--strict", chart, of_cluster])?;
     let never = ["image.pullPolicy=Never", "serverImage.pullPolicy=Never"];
     bench.helm(&[
         "upgrade",
@@ -77,6 +82,9 @@ fn install(bench: &Bench) -> Result<()> {
         "{{apiVersion: v1, kind: Namespace, metadata: {{name: {NAMESPACE}, \
          labels: {{pod-security.kubernetes.io/enforce: restricted}}}}}}"
     ))?;
+    // What the other chart gives is taken by the API server, down to the last field.
+    let document = bench.helm(&["template", "by-chart", of_cluster, "--namespace", NAMESPACE])?;
+    bench.apply_dry(&document)?;
     Ok(())
 }
 

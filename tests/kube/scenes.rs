@@ -11,7 +11,7 @@ use crate::witness::Witness;
 use crate::writers::Writers;
 
 /// In the order in which they play.
-pub const ALL: &[(&str, Scene)] = &[
+pub(crate) const ALL: &[(&str, Scene)] = &[
     ("put-get", put_get),
     ("steady", steady),
     ("scale-out", scale_out),
@@ -25,13 +25,13 @@ pub const ALL: &[(&str, Scene)] = &[
     ("delete-for-good", delete_for_good),
 ];
 
-pub type Scene = fn(&Stage) -> Result<()>;
+pub(crate) type Scene = fn(&Stage) -> Result<()>;
 
 /// One step: a member added and in step, or removed, or restarted.
 const STEP: Duration = Duration::from_secs(60);
 
 /// The cluster under test, its clients and its witness.
-pub struct Stage {
+pub(crate) struct Stage {
     bench: &'static Bench,
     document: String,
     name: String,
@@ -41,7 +41,7 @@ pub struct Stage {
 
 impl Stage {
     /// Forms the cluster of the sample, then lets clients write to it.
-    pub async fn set(bench: &'static Bench, client: kube::Client) -> Result<Stage> {
+    pub(crate) async fn set(bench: &'static Bench, client: kube::Client) -> Result<Stage> {
         let document = std::fs::read_to_string(bench.path("manifests/samples/three-members.yaml"))?;
         let parsed: Value = serde_yaml::from_str(&document)?;
         let name = parsed["metadata"]["name"].as_str().context("the sample has no name")?.to_owned();
@@ -55,7 +55,7 @@ impl Stage {
     }
 
     /// Plays a scene, then asks the clients and the witness.
-    pub async fn play(&self, scene: Scene) -> Result<()> {
+    pub(crate) async fn play(&self, scene: Scene) -> Result<()> {
         tokio::task::block_in_place(|| scene(self))?;
         self.check().await
     }
@@ -69,7 +69,7 @@ impl Stage {
         Ok(())
     }
 
-    pub async fn end(self) -> Result<()> {
+    pub(crate) async fn end(self) -> Result<()> {
         self.writers.stop().await;
         self.bench.say("the story is told");
         Ok(())
@@ -196,9 +196,7 @@ fn scale_out(stage: &Stage) -> Result<()> {
 fn scale_in(stage: &Stage) -> Result<()> {
     stage.scale(3)?;
     stage.wait_ready(3)?;
-    let pods = stage.objects("pods")?;
-    ensure!(pods.len() == 3, "after scale-in there are the Pods {:?}", pods.keys());
-    Ok(())
+    stage.bench.wait("the Pods of the others are gone", STEP, || Ok(stage.objects("pods")?.len() == 3))
 }
 
 /// A new election timeout reaches every member, the leader last.

@@ -21,7 +21,7 @@ use crate::bench::NAMESPACE;
 const LOOKS: u32 = 4;
 
 #[derive(Default)]
-pub struct Seen {
+pub(crate) struct Seen {
     looks: u64,
     /// Whether the cluster is meant to serve now.
     serving: bool,
@@ -32,7 +32,7 @@ pub struct Seen {
     picture: String,
 }
 
-pub struct Witness {
+pub(crate) struct Witness {
     seen: Arc<Mutex<Seen>>,
     task: JoinHandle<()>,
 }
@@ -40,27 +40,28 @@ pub struct Witness {
 /// What one member says.
 struct Testimony {
     pod: String,
-    ready: bool,
+    /// It follows a leader, or leads.
+    led: bool,
     cluster: u64,
     index: u64,
     members: Vec<Member>,
 }
 
 impl Witness {
-    pub fn start(client: Client, cluster: &str) -> Witness {
+    pub(crate) fn start(client: Client, cluster: &str) -> Witness {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let task = tokio::spawn(look_on(client, cluster.to_owned(), seen.clone()));
         Witness { seen, task }
     }
 
     /// From now on the cluster must keep its quorum, or need not.
-    pub fn serving(&self, serving: bool) {
+    pub(crate) fn serving(&self, serving: bool) {
         let mut seen = self.seen();
         seen.serving = serving;
         seen.below_quorum = 0;
     }
 
-    pub fn check(&self) -> Result<String> {
+    pub(crate) fn check(&self) -> Result<String> {
         let seen = self.seen();
         if let Some(wrong) = seen.wrong.first() {
             bail!("{wrong}\n(and {} more)", seen.wrong.len() - 1);
@@ -94,14 +95,12 @@ async fn look_on(client: Client, cluster: String, seen: Arc<Mutex<Seen>>) {
 
 struct Question {
     pod: String,
-    ready: bool,
     channel: Channel,
 }
 
 fn question(pod: &Pod, channels: &mut BTreeMap<String, Channel>) -> Option<Question> {
     let status = pod.status.as_ref()?;
     let address = status.pod_ip.clone()?;
-    let ready = status.conditions.iter().flatten().any(|held| held.type_ == "Ready" && held.status == "True");
     let channel = match channels.get(&address) {
         Some(channel) => channel.clone(),
         None => {
@@ -111,11 +110,11 @@ fn question(pod: &Pod, channels: &mut BTreeMap<String, Channel>) -> Option<Quest
             channel
         }
     };
-    Some(Question { pod: pod.metadata.name.clone()?, ready, channel })
+    Some(Question { pod: pod.metadata.name.clone()?, channel })
 }
 
 async fn ask(question: Question) -> Option<Testimony> {
-    let Question { pod, ready, channel } = question;
+    let Question { pod, channel } = question;
     let answers = async {
         let list = ClusterClient::new(channel.clone())
             .member_list(MemberListRequest { linearizable: false })
@@ -126,7 +125,13 @@ async fn ask(question: Question) -> Option<Testimony> {
     };
     let (list, status) = tokio::time::timeout(Duration::from_secs(1), answers).await.ok()??;
     let cluster = list.header.map_or(0, |header| header.cluster_id);
-    Some(Testimony { pod, ready, cluster, index: status.raft_applied_index, members: list.members })
+    Some(Testimony {
+        pod,
+        led: status.leader != 0,
+        cluster,
+        index: status.raft_applied_index,
+        members: list.members,
+    })
 }
 
 fn judge(told: &[Testimony], seen: &mut Seen) {
@@ -137,8 +142,8 @@ fn judge(told: &[Testimony], seen: &mut Seen) {
     let Some(newest) = told.iter().max_by_key(|one| one.index) else { return };
     let voters: Vec<_> = newest.members.iter().filter(|member| !member.is_learner).collect();
     let quorum = voters.len() / 2 + 1;
-    let up = voters.iter().filter(|voter| told.iter().any(|one| one.pod == voter.name && one.ready)).count();
-    seen.picture = format!("{up} of {} voters ready", voters.len());
+    let up = voters.iter().filter(|voter| told.iter().any(|one| one.pod == voter.name && one.led)).count();
+    seen.picture = format!("{up} of {} voters answer and have a leader", voters.len());
     seen.below_quorum = if seen.serving && up < quorum { seen.below_quorum + 1 } else { 0 };
     if seen.below_quorum == LOOKS {
         let wrong = format!("below quorum: {}", seen.picture);

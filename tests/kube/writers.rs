@@ -18,7 +18,7 @@ use crate::bench::Bench;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 #[derive(Default)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     acknowledged: BTreeSet<String>,
     revision: i64,
     last: Option<Instant>,
@@ -40,8 +40,8 @@ impl Ledger {
 }
 
 /// Two clients of one cluster: one over a connection that it keeps, one that is the real etcdctl.
-pub struct Writers {
-    pub ledger: Arc<Mutex<Ledger>>,
+pub(crate) struct Writers {
+    pub(crate) ledger: Arc<Mutex<Ledger>>,
     endpoint: Arc<Mutex<String>>,
     rest: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
@@ -49,7 +49,7 @@ pub struct Writers {
 }
 
 impl Writers {
-    pub fn start(bench: &'static Bench, endpoint: &str) -> Writers {
+    pub(crate) fn start(bench: &'static Bench, endpoint: &str) -> Writers {
         let writers = Writers {
             ledger: Arc::default(),
             endpoint: Arc::new(Mutex::new(endpoint.into())),
@@ -63,7 +63,7 @@ impl Writers {
     }
 
     /// No write is begun while the cluster is away on purpose.
-    pub fn rest(&self) {
+    pub(crate) fn rest(&self) {
         self.rest.store(true, Ordering::Relaxed);
         // One that is under way ends by itself; its outcome is then known or was never promised.
         std::thread::sleep(PATIENCE);
@@ -71,7 +71,7 @@ impl Writers {
     }
 
     /// Goes on, at the address that the cluster has now.
-    pub fn resume(&self, endpoint: &str) {
+    pub(crate) fn resume(&self, endpoint: &str) {
         *self.endpoint.lock().expect("a writer panicked") = endpoint.to_owned();
         self.rest.store(false, Ordering::Relaxed);
     }
@@ -80,7 +80,7 @@ impl Writers {
         told(&self.endpoint)
     }
 
-    pub fn ledger(&self) -> std::sync::MutexGuard<'_, Ledger> {
+    pub(crate) fn ledger(&self) -> std::sync::MutexGuard<'_, Ledger> {
         self.ledger.lock().expect("a writer panicked")
     }
 
@@ -156,7 +156,7 @@ impl Writers {
     }
 
     /// Every acknowledged write is there, and the revision is not below any that was told.
-    pub async fn check(&self) -> Result<String> {
+    pub(crate) async fn check(&self) -> Result<String> {
         let (acknowledged, revision) = {
             let ledger = self.ledger();
             if let Some(wrong) = ledger.wrong.first() {
@@ -191,7 +191,7 @@ impl Writers {
         Ok((keys, answer.header.unwrap_or_default().revision))
     }
 
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
         for task in self.tasks {
             let _ = task.await;

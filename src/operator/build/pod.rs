@@ -130,7 +130,7 @@ fn container(validated: &Validated, launch: &Launch, image: &Image) -> Container
         // the cluster: a lost quorum must not kill those that are left.
         startup_probe: Some(probe("/livez", 2, 900)),
         liveness_probe: Some(probe("/livez", 10, 6)),
-        readiness_probe: Some(probe("/readyz", 5, 2)),
+        readiness_probe: Some(probe("/readyz", 2, 3)),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
             read_only_root_filesystem: Some(true),

@@ -48,6 +48,19 @@ pub struct Found {
     budgets: BTreeMap<String, PodDisruptionBudget>,
 }
 
+/// What the API server answered, in its own words and no more of them.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.message)]
+pub struct Refused(pub Box<kube::core::Status>);
+
+/// What went wrong between us and the API server.
+fn failed(doing: impl Into<String>, error: kube::Error) -> PlatformError {
+    match error {
+        kube::Error::Api(status) => PlatformError::new(doing, Refused(status)),
+        error => PlatformError::new(doing, error),
+    }
+}
+
 impl Kubernetes {
     /// The place of the cluster `name`. `image` is for clusters whose spec names none.
     pub fn new(client: Client, namespace: &str, name: &str, image: Image, recorder: Recorder) -> Self {

@@ -10,7 +10,7 @@ use kube::api::ListParams;
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use super::{Found, Kubernetes};
+use super::{Found, Kubernetes, failed};
 use crate::api::KvorumCluster;
 use crate::operator::build::{SETTINGS, addressing, mark_of, selector};
 use crate::operator::names::{CLIENT_PORT, MemberName};
@@ -36,7 +36,7 @@ impl Kubernetes {
     pub(super) async fn look(&self) -> Result<Found, PlatformError> {
         let cluster = async {
             let api = self.api::<KvorumCluster>();
-            api.get(&self.name).await.map_err(|error| PlatformError::new("read the KvorumCluster", error))
+            api.get(&self.name).await.map_err(|error| failed("read the KvorumCluster", error))
         };
         let (cluster, pods, claims, services, budgets) = tokio::try_join!(
             cluster,
@@ -59,7 +59,7 @@ impl Kubernetes {
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
     {
         let ours = ListParams::default().labels(&selector(&self.name));
-        let list = self.api::<K>().list(&ours).await.map_err(|error| PlatformError::new(doing, error))?;
+        let list = self.api::<K>().list(&ours).await.map_err(|error| failed(doing, error))?;
         Ok(list.items)
     }
 

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::drift::{Drift, drifted};
-use super::{Found, Kubernetes};
+use super::{Found, Kubernetes, failed};
 use crate::api::{KvorumCluster, RetentionPolicy};
 use crate::operator::build::{self, FIELD_MANAGER, FINALIZER, ROLE_LABEL, annotations_of};
 use crate::operator::names::MemberName;
@@ -179,7 +179,7 @@ impl Kubernetes {
             return Ok(());
         }
         let cluster = self.api::<KvorumCluster>().get_opt(&self.name).await;
-        match cluster.map_err(|error| PlatformError::new("read the KvorumCluster", error))? {
+        match cluster.map_err(|error| failed("read the KvorumCluster", error))? {
             Some(cluster) if cluster.uid().as_ref() == Some(&observed.cluster.uid) => {
                 self.set_finalizer(&cluster, false).await
             }
@@ -205,7 +205,7 @@ impl Kubernetes {
         } });
         let manager = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let answer = self.api::<KvorumCluster>().patch(&self.name, &manager, &Patch::Merge(&patch)).await;
-        answer.map(drop).map_err(|error| PlatformError::new("set the finalizer", error))
+        answer.map(drop).map_err(|error| failed("set the finalizer", error))
     }
 
     async fn apply<K>(
@@ -219,7 +219,7 @@ impl Kubernetes {
     {
         let ours = PatchParams::apply(FIELD_MANAGER).force();
         let answer = self.api::<K>().patch(name, &ours, &Patch::Apply(object)).await;
-        answer.map(drop).map_err(|error| PlatformError::new(doing, error))
+        answer.map(drop).map_err(|error| failed(doing, error))
     }
 
     /// Applies labels or annotations to this very object; the identity keeps the patch from
@@ -255,7 +255,7 @@ impl Kubernetes {
             Ok(_) => return Ok(()),
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
                 let held = self.api::<K>().get_opt(&object.name_any()).await;
-                match held.map_err(|error| PlatformError::new(format!("read {what}"), error))? {
+                match held.map_err(|error| failed(format!("read {what}"), error))? {
                     Some(held) if !ours(&held) => {
                         return Err(PlatformError::new("make it", Taken { object: what }));
                     }
@@ -264,7 +264,7 @@ impl Kubernetes {
             }
             Err(error) => error,
         };
-        Err(PlatformError::new(format!("make {what}"), error))
+        Err(failed(format!("make {what}"), error))
     }
 
     /// Deletes this very object, and no later one of the same name. Never by force.
@@ -281,7 +281,7 @@ impl Kubernetes {
         match answer {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
-            Err(error) => Err(PlatformError::new(doing, error)),
+            Err(error) => Err(failed(doing, error)),
         }
     }
 }

@@ -5,11 +5,12 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType};
 use serde_json::json;
 
-use super::Kubernetes;
+use super::{Kubernetes, failed};
 use crate::api::{GROUP, KvorumCluster, VERSION};
 use crate::operator::build::FIELD_MANAGER;
 use crate::operator::observed::{Identity, Observed};
 use crate::operator::platform::{self, PlatformError, Report};
+use crate::operator::reconcile::chain;
 
 /// Kubernetes takes no longer note.
 const NOTE_BYTES_MAX: usize = 1000;
@@ -30,13 +31,14 @@ pub(super) async fn publish(
         let ours = PatchParams::apply(FIELD_MANAGER).force();
         let answer =
             place.api::<KvorumCluster>().patch_status(&place.name, &ours, &Patch::Apply(&patch)).await;
-        answer.map_err(|error| PlatformError::new("write the status", error))?;
+        answer.map_err(|error| failed("write the status", error))?;
     }
     if let Some(event) = &report.event {
         let sent = place.recorder.publish(&record(event), &reference(&observed.cluster)).await;
         // History is for people; the cluster does not wait for it.
         if let Err(error) = sent {
-            tracing::warn!(%error, reason = event.reason, "event not recorded");
+            let error = failed("record an event", error);
+            tracing::warn!(error = chain(&error), reason = event.reason, "event not recorded");
         }
     }
     place.let_go(observed).await
