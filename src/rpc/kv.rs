@@ -160,6 +160,11 @@ impl Kv {
         let revision = Revision(request.revision);
         let physical = request.physical;
         self.propose(Command::Compact { revision, physical }).await?;
+        if physical {
+            let store = self.store.clone();
+            // Waits for running reads; a panic of it has been reported where it happened.
+            let _ = tokio::task::spawn_blocking(move || store.finish_compaction()).await;
+        }
         Ok(pb::CompactionResponse { header: self.headers.now() }.into())
     }
 

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::{Arc, OnceLock};
+use std::thread;
 use std::time::Duration;
 
 use axum::Router;
@@ -49,6 +50,8 @@ pub enum Error {
     DataDir(#[from] storage::OpenError),
     #[error(transparent)]
     Log(#[from] wal::Error),
+    #[error("compaction thread: {0}")]
+    Thread(io::Error),
     #[error("checkpoints: {0}")]
     Checkpoints(io::Error),
     #[error(transparent)]
@@ -123,6 +126,11 @@ impl Member {
             Checkpoints::open(&data.snap(), config.max_snapshots.unwrap_or(0)).map_err(Error::Checkpoints)?;
         let applier = Applier::new();
         let state = applier.state();
+        let store = state.store().clone();
+        thread::Builder::new()
+            .name("compaction".into())
+            .spawn(move || store.trim_until_closed())
+            .map_err(Error::Thread)?;
         let hub = Hub::new(state.store().clone());
         let watchers = hub.clone();
         let raft = raft::start(raft::Start {
