@@ -11,8 +11,11 @@ export CARGO_TARGET_$(shell echo $(HOST) | tr 'a-z-' 'A-Z_')_RUSTFLAGS := -C tar
 CARGO_TARGET_DIR ?= target
 BUILD   := --profile $(PROFILE) --target $(HOST)
 BIN     := $(CARGO_TARGET_DIR)/$(HOST)/$(subst dev,debug,$(PROFILE))
+IMAGES  := $(abspath $(CARGO_TARGET_DIR))/images
+TOOLS   := $(or $(KVORUM_TOOLS_BIN),$(HOME)/.cache/kvorum-tools/bin)
+SCRIPTS := $(wildcard tests/*/*.sh tests/tools/*/*.sh manifests/*.sh manifests/images/*.sh)
 
-.PHONY: help demo test verify fix generate images bench kube-up kube-down test-kube tools
+.PHONY: help build demo test verify fix generate images bench kube-up kube-down test-kube tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -24,23 +27,40 @@ demo: build ## three members on this machine, run by the operator; edit replicas
 	$(BIN)/kvorum-operator local -f manifests/samples/three-members.yaml --server-binary $(BIN)/kvorum
 
 test: tools ## every test that needs neither root nor Kubernetes
-	cargo test $(BUILD) --lib --bins $(addprefix --test ,$(TESTS))
+	cargo test $(BUILD) --lib --bins --test tidy --test it --test differential --test ctl
 
-verify: ## read-only checks: format, lints, documents, generated files
+verify: ## read-only checks: format, lints, documents
 	cargo fmt --check
-	cargo clippy --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items -q
+	cargo clippy --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --quiet
+	if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); fi
 	if command -v cargo-deny >/dev/null; then cargo deny check licenses bans sources; fi
 
-fix: generate ## format and rewrite what is generated
-	cargo fmt
+fix: generate ## format, mend lints, rewrite what is generated
 	cargo clippy --fix --allow-dirty --allow-staged --all-targets
+	cargo fmt
 
-tools: ## real etcd, etcdctl and etcdutl, the yardstick of the tests
-	tests/tools/install.sh etcd
+generate: build ## rewrite CRDs, the chart's copy, install.yaml, the table of flags
+	$(BIN)/kvorum-operator crds > crds/kvorum.dev_kvorumclusters.yaml
+	manifests/render.sh
+	KVORUM_UPDATE=1 cargo test $(BUILD) --test tidy generated
+
+images: build ## the two images as docker archives, without an engine or a registry
+	KVORUM_BINARIES=$(BIN) manifests/images/build.sh $(IMAGES)
+
+bench: build tools ## three members of ours and three of etcd in alternation; writes docs/benchmarks.md
+	$(BIN)/kvorumctl bench versus-etcd --kvorum $(BIN)/kvorum --etcd $(TOOLS)/etcd --out docs/benchmarks.md
 
 kube-up: ## a real Kubernetes with three nodes on this machine (root)
+	tests/tools/install.sh all
 	tests/kube/up.sh
 
 kube-down: ## remove every trace of it
 	tests/kube/down.sh
+
+test-kube: images ## the whole story on that Kubernetes (root)
+	tests/tools/install.sh all
+	KVORUM_IMAGES=$(IMAGES) cargo test $(BUILD) --test kube
+
+tools: ## real etcd, etcdctl and etcdutl, the yardstick of the tests
+	tests/tools/install.sh etcd
