@@ -48,8 +48,10 @@ async fn own_state(State(shared): State<Arc<Shared>>) -> Json<Report> {
     Json(shared.own_report())
 }
 
+/// The reason alone tells all here: people and tools that show one line show this one.
 async fn state(State(shared): State<Arc<Shared>>) -> Json<Report> {
-    Json(shared.full_report().await)
+    let report = shared.full_report().await;
+    Json(Report { reason: report.summary(), ..report })
 }
 
 /// The member list in etcd's JSON. Before there is one, tools that poll are told to come again.

@@ -18,11 +18,6 @@ impl GoDuration {
         u64::try_from(self.nanos).ok().filter(|nanos| *nanos > 0).map(Duration::from_nanos)
     }
 
-    /// Negative counts as zero.
-    pub fn or_zero(self) -> Duration {
-        Duration::from_nanos(u64::try_from(self.nanos).unwrap_or(0))
-    }
-
     /// Reads Go's notation; None when it is not in that notation or does not fit.
     pub fn parse(text: &str) -> Option<GoDuration> {
         let (negative, mut rest) = match text.as_bytes().first()? {

@@ -66,7 +66,7 @@ pub struct Config {
     pub logs: logs::Options,
     /// Whether `--metrics=extensive` was given.
     pub extensive_metrics: bool,
-    pub warning_apply: Duration,
+    /// A unary call that takes longer is logged.
     pub warning_unary_request: Duration,
     /// Origins that browsers may call from; None: any.
     pub cors: Option<Vec<String>>,
@@ -303,7 +303,6 @@ fn build(settings: &Settings) -> Result<Config, String> {
         },
         logs,
         extensive_metrics: settings.text("metrics") == "extensive",
-        warning_apply: settings.duration("warning-apply-duration").or_zero(),
         warning_unary_request: settings
             .duration("warning-unary-request-duration")
             .positive()

@@ -71,7 +71,9 @@ pub(super) const MEMBER: &[Flag] = &[
         .help("Time without traffic after which the server pings a client."),
     Flag::duration("grpc-keepalive-timeout", "20s").help("Time to wait for the answer to such a ping."),
     Flag::bool("socket-reuse-port", "false").help("Set SO_REUSEPORT on listeners."),
-    Flag::bool("socket-reuse-address", "false").help("Set SO_REUSEADDR on listeners."),
+    Flag::bool("socket-reuse-address", "false")
+        .accepted("set SO_REUSEADDR; it is always set, so that a restarted member gets its ports back")
+        .help("Set SO_REUSEADDR on listeners."),
     Flag::bool("enable-grpc-gateway", "true")
         .accepted("turn the JSON gateway off; it is not served yet in any case")
         .help("Serve the JSON gateway."),
@@ -86,5 +88,5 @@ pub(super) const MEMBER: &[Flag] = &[
     Flag::new("feature-gates", Kind::Gates, "")
         .releases(Releases::Since36)
         .accepted("turn features on or off; each gate that is set says at the start what it would do")
-        .help("Feature gates, as Name=true|false,..."),
+        .help("Feature gates, as Name=true or Name=false, separated by commas."),
 ];

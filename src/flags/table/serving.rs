@@ -25,6 +25,7 @@ pub(super) const FEATURES: &[Flag] = &[
         .help("Time without events after which a watcher that asked for it is told the revision."),
     Flag::duration("warning-apply-duration", "100ms")
         .releases(Releases::Since36)
+        .accepted("log entries that take longer to apply; they are applied in memory")
         .help("An entry that takes longer to apply is logged."),
     Flag::uint("bootstrap-defrag-threshold-megabytes", "0")
         .releases(Releases::Since36)

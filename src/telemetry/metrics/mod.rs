@@ -202,6 +202,11 @@ impl Metrics {
         self.grpc.method(kind, service, method)
     }
 
+    /// From now on unary calls that take longer are logged (`--warning-unary-request-duration`).
+    pub fn log_slow_calls(&self, after: Duration) {
+        self.grpc.log_slow_calls(after);
+    }
+
     /// Says who this member is.
     pub fn identify(&self, member: MemberId) {
         self.server.id.reset();

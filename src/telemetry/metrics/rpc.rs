@@ -1,6 +1,7 @@
 //! The counters that every gRPC server exports, under the names that Go's interceptors made common.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
@@ -55,6 +56,8 @@ pub(super) struct Families {
     sent: IntCounterVec,
     /// Only with `--metrics=extensive`.
     handling: Option<HistogramVec>,
+    /// Nanoseconds; 0: no call is slow.
+    slow_after: Arc<AtomicU64>,
 }
 
 impl Families {
@@ -71,7 +74,12 @@ impl Families {
             handling: extensive.then(|| {
                 build.histograms("grpc_server_handling_seconds", "Time from begin to end.", &labels, buckets)
             }),
+            slow_after: Arc::default(),
         }
+    }
+
+    pub(super) fn log_slow_calls(&self, after: Duration) {
+        self.slow_after.store(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     pub(super) fn method(&self, kind: RpcKind, service: &'static str, method: &'static str) -> RpcMetrics {
@@ -84,11 +92,13 @@ impl Families {
             received: self.received.with_label_values(&labels),
             sent: self.sent.with_label_values(&labels),
             handling: self.handling.as_ref().map(|family| family.with_label_values(&labels)),
+            name: (service, method),
+            slow_after: (kind == RpcKind::Unary).then(|| Arc::clone(&self.slow_after)),
         }
     }
 }
 
-/// The counters of one method, looked up once.
+/// The counters of one method, looked up once; it also logs the slow unary calls.
 #[derive(Clone)]
 pub struct RpcMetrics {
     pub started: IntCounter,
@@ -96,6 +106,9 @@ pub struct RpcMetrics {
     pub sent: IntCounter,
     handled: Arc<[IntCounter; 17]>,
     handling: Option<Histogram>,
+    name: (&'static str, &'static str),
+    /// None for streams, which last as long as they last.
+    slow_after: Option<Arc<AtomicU64>>,
 }
 
 impl RpcMetrics {
@@ -106,6 +119,11 @@ impl RpcMetrics {
         self.handled[index].inc();
         if let Some(handling) = &self.handling {
             handling.observe(took.as_secs_f64());
+        }
+        let slow_after = self.slow_after.as_ref().map_or(0, |nanos| nanos.load(Ordering::Relaxed));
+        if slow_after > 0 && took.as_nanos() > u128::from(slow_after) {
+            let (service, method) = self.name;
+            tracing::warn!(service, method, time_spent = ?took, grpc_code = CODES[index], "request stats");
         }
     }
 }
