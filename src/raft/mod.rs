@@ -18,6 +18,10 @@
 //! against the rules, and is one log entry. **A checkpoint** is due after so many entries; the state
 //! machine freezes a view, `checkpoint` writes it on another thread, and openraft drops log behind it.
 //!
+//! **A leader that dies** breaks every follower's link in the same moment; `failover` asks the others
+//! and campaigns at once when a quorum lost it. A leader that falls silent is noticed by openraft's
+//! timer one to two election timeouts after its last heartbeat.
+//!
 //! **Threads.** Everything here runs on one thread with a runtime of its own, so that no work for
 //! clients can delay a heartbeat; handles talk to it through a table, a list and watches.
 //!
