@@ -1,22 +1,15 @@
-//! One method for each call of the etcd v3 API that we use, all over one generic [`Client::unary`].
-
-use std::time::Duration;
+//! One method for each call of the etcd v3 API that we use.
 
 use prost::Message;
 use tokio::time::Instant;
 use tonic::codegen::http::uri::PathAndQuery;
-use tonic::metadata::MetadataValue;
 use tonic_prost::ProstCodec;
 
-use super::endpoint::Endpoint;
-use super::error::{Code, Error};
-use super::{Client, IF_MEMBERSHIP};
+use super::error::Error;
+use super::exchange::{Call, Repeat, answered, unreachable, within};
+use super::{Client, MEMBERSHIP};
 use crate::proto::etcdserverpb as pb;
 use crate::types::{LogIndex, MemberId, Revision};
-
-/// Attempts of one call that only reads; between rounds over the endpoints lies [`RETRY_AFTER`].
-const ATTEMPTS_MAX: usize = 100;
-const RETRY_AFTER: Duration = Duration::from_millis(25);
 
 /// Whether a read is confirmed by the leader or answered by the member that is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,18 +25,28 @@ pub enum Role {
     Learner,
 }
 
-/// Whether a member may see the request a second time.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Repeat {
-    Safe,
-    Never,
+/// A member list and where in the log it last changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Membership {
+    pub list: pb::MemberListResponse,
+    /// What a change is conditional on; only members of ours tell it.
+    pub seen: Option<LogIndex>,
 }
 
 impl Client {
     /// The cluster's members. A learner answers only a serializable list.
     pub async fn members(&self, consistency: Consistency) -> Result<pb::MemberListResponse, Error> {
-        let request = pb::MemberListRequest { linearizable: consistency == Consistency::Linearizable };
-        self.unary("/etcdserverpb.Cluster/MemberList", &request, Repeat::Safe, None).await
+        self.membership(consistency).await.map(|membership| membership.list)
+    }
+
+    /// The cluster's members with the log index that makes a change conditional on them.
+    pub async fn membership(&self, consistency: Consistency) -> Result<Membership, Error> {
+        let request = &pb::MemberListRequest { linearizable: consistency == Consistency::Linearizable };
+        let path = "/etcdserverpb.Cluster/MemberList";
+        let (list, metadata) =
+            self.exchange(Call { path, request, repeat: Repeat::Safe, seen: None }).await?;
+        let seen = metadata.get(MEMBERSHIP).and_then(|index| index.to_str().ok()?.parse().ok()).map(LogIndex);
+        Ok(Membership { list, seen })
     }
 
     /// Adds a member. `seen` is the membership that the decision was made on: the call is refused if it has
@@ -159,15 +162,9 @@ impl Client {
                 }
             }
         };
-        match deadline {
-            None => pieces.await,
-            Some(deadline) => tokio::time::timeout_at(deadline, pieces)
-                .await
-                .unwrap_or_else(|_| Err(Error::Deadline { after: self.timeouts.call, last: None })),
-        }
+        within(deadline, pieces).await.unwrap_or_else(|| Err(self.too_late(None)))
     }
 
-    /// Sends `request` until it is answered, as often as `repeat` and the deadline allow.
     async fn unary<Q, A>(
         &self,
         path: &'static str,
@@ -179,86 +176,7 @@ impl Client {
         Q: Message + Clone + 'static,
         A: Message + Default + 'static,
     {
-        self.check_size(request)?;
-        let deadline = Instant::now().checked_add(self.timeouts.call);
-        let round = self.endpoints.len();
-        let mut attempts = 0;
-        let mut last = None;
-        loop {
-            let endpoint = self.next_endpoint();
-            let attempt = self.attempt(endpoint, path, request.clone(), seen, deadline);
-            let error = match within(deadline, attempt).await {
-                None => return Err(Error::Deadline { after: self.timeouts.call, last: last.map(Box::new) }),
-                Some(Ok(answer)) => return Ok(answer),
-                Some(Err(error)) => error,
-            };
-            attempts += 1;
-            if !self.may_try_again(&error, repeat, attempts) {
-                return Err(error);
-            }
-            last = Some(error);
-            if attempts % round == 0 && within(deadline, tokio::time::sleep(RETRY_AFTER)).await.is_none() {
-                return Err(Error::Deadline { after: self.timeouts.call, last: last.map(Box::new) });
-            }
-        }
-    }
-
-    fn may_try_again(&self, error: &Error, repeat: Repeat, attempts: usize) -> bool {
-        match error {
-            Error::Unreachable { .. } => self.patient || attempts < self.endpoints.len(),
-            Error::Answered { code: Code::Unavailable, .. } => {
-                repeat == Repeat::Safe
-                    && attempts < ATTEMPTS_MAX
-                    && (self.patient || attempts < self.endpoints.len())
-            }
-            // A learner refuses what a voter behind the next endpoint may do.
-            Error::Answered { text, .. } if text == "etcdserver: rpc not supported for learner" => {
-                attempts < self.endpoints.len()
-            }
-            _ => false,
-        }
-    }
-
-    async fn attempt<Q, A>(
-        &self,
-        endpoint: &Endpoint,
-        path: &'static str,
-        request: Q,
-        seen: Option<LogIndex>,
-        deadline: Option<Instant>,
-    ) -> Result<A, Error>
-    where
-        Q: Message + 'static,
-        A: Message + Default + 'static,
-    {
-        let mut grpc = self.grpc(endpoint);
-        grpc.ready().await.map_err(|error| unreachable(endpoint, &error))?;
-        let mut request = tonic::Request::new(request);
-        if let Some(deadline) = deadline {
-            request.set_timeout(deadline.saturating_duration_since(Instant::now()));
-        }
-        if let Some(LogIndex(index)) = seen {
-            request.metadata_mut().insert(IF_MEMBERSHIP, MetadataValue::from(index));
-        }
-        match grpc.unary(request, PathAndQuery::from_static(path), ProstCodec::<Q, A>::new()).await {
-            Ok(answer) => {
-                endpoint.note_reached();
-                Ok(answer.into_inner())
-            }
-            Err(status) => Err(answered(endpoint, status.code(), status.message(), &status)),
-        }
-    }
-
-    pub(super) fn grpc(&self, endpoint: &Endpoint) -> tonic::client::Grpc<tonic::transport::Channel> {
-        tonic::client::Grpc::new(endpoint.channel()).max_decoding_message_size(self.answer_bytes_max)
-    }
-
-    fn check_size(&self, request: &impl Message) -> Result<(), Error> {
-        let size = request.encoded_len();
-        if size > self.request_bytes_max {
-            return Err(Error::TooLarge { size, limit: self.request_bytes_max });
-        }
-        Ok(())
+        self.exchange(Call { path, request, repeat, seen }).await.map(|(answer, _)| answer)
     }
 }
 
@@ -270,41 +188,4 @@ fn join(whole: &mut pb::RangeResponse, piece: pb::RangeResponse) {
     if piece.count != 0 {
         whole.count = piece.count;
     }
-}
-
-async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
-    match deadline {
-        None => Some(work.await),
-        Some(deadline) => tokio::time::timeout_at(deadline, work).await.ok(),
-    }
-}
-
-fn unreachable(endpoint: &Endpoint, error: &(dyn std::error::Error + 'static)) -> Error {
-    endpoint.note_failed();
-    Error::Unreachable { endpoint: endpoint.text().to_owned(), reason: root_cause(error) }
-}
-
-/// A status with an error of connecting at its root means that nothing was sent.
-pub(super) fn answered(
-    endpoint: &Endpoint,
-    code: Code,
-    text: &str,
-    status: &(dyn std::error::Error + 'static),
-) -> Error {
-    let mut cause = Some(status);
-    while let Some(error) = cause {
-        if error.is::<tonic::ConnectError>() {
-            return unreachable(endpoint, error);
-        }
-        cause = error.source();
-    }
-    Error::Answered { endpoint: endpoint.text().to_owned(), code, text: text.to_owned() }
-}
-
-fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut root = error;
-    while let Some(deeper) = root.source() {
-        root = deeper;
-    }
-    root.to_string()
 }

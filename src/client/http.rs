@@ -40,7 +40,7 @@ pub struct Health {
 }
 
 /// What a member of ours says of its own standing (`/kvorum/state`). Fields that a server of another
-/// version does not send are empty; what it sends besides is in `more`.
+/// version does not send are empty.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct MemberState {
@@ -48,8 +48,35 @@ pub struct MemberState {
     pub state: String,
     /// Why it is in that state, for people.
     pub reason: String,
-    #[serde(flatten)]
-    pub more: serde_json::Map<String, serde_json::Value>,
+    /// The peers that stand between this member and its duty.
+    pub waiting_for: Vec<Waiting>,
+    pub position: Position,
+}
+
+/// A peer that is missing, and why.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Waiting {
+    /// In hex.
+    pub member: String,
+    pub name: String,
+    pub peer_urls: Vec<String>,
+    pub because: String,
+}
+
+/// Who and where a member is. Identities are in hex, and empty while they are not known.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Position {
+    pub cluster_id: String,
+    pub member_id: String,
+    /// The leader that it follows; empty: none.
+    pub leader: String,
+    pub term: u64,
+    /// Last entry of the log.
+    pub last_index: u64,
+    pub committed: u64,
+    pub applied: u64,
 }
 
 impl Client {

@@ -9,6 +9,7 @@ mod calls;
 mod dial;
 mod endpoint;
 mod error;
+mod exchange;
 mod http;
 mod watch;
 
@@ -16,16 +17,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-pub use calls::{Consistency, Role};
+pub use calls::{Consistency, Membership, Role};
 pub use dial::{dial, resolve};
 pub use endpoint::Endpoint;
 pub use error::{Code, Error};
-pub use http::{Health, HttpAnswer, MemberState};
+pub use http::{Health, HttpAnswer, MemberState, Position, Waiting};
 pub use watch::WatchStream;
 
 /// Request metadata that makes a membership call conditional: it is refused when the membership is no
 /// longer the one of this log index (decimal). See [`crate::types::LogIndex`].
 pub const IF_MEMBERSHIP: &str = "kvorum-if-membership";
+
+/// Answer metadata of a member list: the log index at which the membership last changed (decimal).
+pub const MEMBERSHIP: &str = "kvorum-membership";
 
 /// Without this limit a careless caller would meet the server's, which answers less clearly.
 /// In bytes; the same as other etcd clients have.

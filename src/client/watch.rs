@@ -6,8 +6,8 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::MetadataValue;
 use tonic_prost::ProstCodec;
 
-use super::calls::answered;
 use super::error::Error;
+use super::exchange::{answered, unreachable};
 use super::{Client, Endpoint};
 use crate::proto::etcdserverpb as pb;
 use pb::watch_request::RequestUnion;
@@ -44,9 +44,7 @@ impl Client {
         // The request must lie in the stream before it opens: a server may answer with headers only then.
         let _ = requests.send(pb::WatchRequest { request_union: Some(RequestUnion::CreateRequest(first)) });
         let mut grpc = self.grpc(endpoint);
-        grpc.ready()
-            .await
-            .map_err(|error| answered(endpoint, tonic::Code::Unavailable, "not ready", &error))?;
+        grpc.ready().await.map_err(|error| unreachable(endpoint, &error))?;
         let mut request = tonic::Request::new(UnboundedReceiverStream::new(outgoing));
         request.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));
         let path = PathAndQuery::from_static("/etcdserverpb.Watch/Watch");

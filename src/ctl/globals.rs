@@ -153,3 +153,79 @@ fn refuse_what_is_not_served(flags: &Parsed) -> Result<(), Failure> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ctl::command::{COMMANDS, flags_of};
+
+    fn parsed(line: &str) -> (Parsed, Vec<&'static Command>) {
+        let path = vec![&COMMANDS[0]];
+        let words: Vec<_> = line.split_whitespace().map(|word| word.as_bytes().to_vec()).collect();
+        (Parsed::new(flags_of(&path)).parse(&words).unwrap(), path)
+    }
+
+    fn environment(variables: &[(&str, &str)]) -> Environment {
+        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn what_promises_security_is_refused_until_it_is_kept() {
+        for line in [
+            "--cert=a",
+            "--key=a",
+            "--cacert=a",
+            "--insecure-transport=false",
+            "--insecure-skip-tls-verify",
+            "--user=root:secret",
+            "--password=secret",
+            "--auth-jwt-token=secret",
+            "--discovery-srv=example.com",
+            "--discovery-srv-name=members",
+        ] {
+            let failure = Globals::read(&parsed(line).0).unwrap_err();
+            let name = line.split_once('=').map_or(line, |(name, _)| name);
+            assert!(failure.exit == Exit::BadArgs && failure.text.contains(name), "{line}: {failure:?}");
+            assert!(!failure.text.contains("secret"), "{line}: {failure:?}");
+        }
+    }
+
+    #[test]
+    fn variables_set_what_the_line_does_not() {
+        let (mut flags, path) = parsed("a");
+        let variables = environment(&[
+            ("ETCDCTL_COMMAND_TIMEOUT", "nonsense"),
+            ("ETCDCTL_ENDPOINTS", "a:1,b:2"),
+            ("ETCDCTL_WRITE_OUT", "json"),
+            ("HOME", "/root"),
+        ]);
+        assert_eq!(apply_environment(&mut flags, &path, &variables), Ok(Vec::new()));
+        let globals = Globals::read(&flags).unwrap();
+        assert_eq!(
+            (globals.endpoints, globals.format),
+            (vec!["a:1".to_owned(), "b:2".to_owned()], Format::Json)
+        );
+        assert_eq!(globals.timeouts, Timeouts::default());
+    }
+
+    #[test]
+    fn a_variable_that_the_line_contradicts_ends_the_program() {
+        let (mut flags, path) = parsed("--endpoints=c:3");
+        let failure =
+            apply_environment(&mut flags, &path, &environment(&[("ETCDCTL_ENDPOINTS", "a:1")])).unwrap_err();
+        assert!(
+            failure.text.contains("shadowed") && failure.text.contains("ETCDCTL_ENDPOINTS"),
+            "{failure:?}"
+        );
+    }
+
+    #[test]
+    fn a_variable_that_means_nothing_is_told() {
+        let (mut flags, path) = parsed("a");
+        let notes = apply_environment(&mut flags, &path, &environment(&[("ETCDCTL_API", "3")])).unwrap();
+        assert!(
+            notes[0].contains("unrecognized environment variable") && notes[0].contains("ETCDCTL_API=3"),
+            "{notes:?}"
+        );
+    }
+}

@@ -97,7 +97,11 @@ pub(crate) fn versus_etcd(session: &Session) -> Result<(), Failure> {
             say(&format!("round {} of {rounds}: {}\n", round + 1, system.name()));
             let mut life = None;
             block_on(async {
-                life = Some(live(*system, binary, each).await?);
+                // A dropped cluster ends its members and takes its data along.
+                life = tokio::select! {
+                    life = live(*system, binary, each) => Some(life?),
+                    () = interrupted() => return Err(Failure::new(Exit::Failed, "interrupted")),
+                };
                 Ok(())
             })?;
             lives[at].extend(life);
@@ -117,6 +121,17 @@ fn version(binary: &str) -> Result<String, Failure> {
         output.map_err(|error| Failure::new(Exit::Failed, format!("starting {binary:?}: {error}")))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+        (Ok(mut interrupt), Ok(mut terminate)) => {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        }
+        // Without handlers the signals end the program by themselves.
+        _ => std::future::pending().await,
+    }
 }
 
 /// One cluster from its start to its end.
@@ -276,9 +291,10 @@ fn page(lives: &[Vec<Life>; 2], versions: &[String; 2], rounds: usize, each: Dur
     let mut out = format!(
         "# Kvorum against etcd\n\n\
          Made by `make bench` (`kvorumctl bench versus-etcd`). Three members of each on one machine's loopback, with\n\
-         real fsync, in alternation: {rounds} rounds, fresh data each time, {:.1} s for each line, medians over the\n\
+         real fsync, in alternation: {rounds} {}, fresh data each time, {:.1} s for each line, medians over the\n\
          rounds. Keys of 8 B, values of {VALUE_BYTES} B. The load generator runs on the same machine, so requests per\n\
          second are bounded by it as well; **CPU per request, summed over the three servers, is the figure to trust**.\n\n",
+        if rounds == 1 { "round" } else { "rounds" },
         each.as_secs_f64()
     );
     let _ = writeln!(out, "- ours: {}\n- etcd: {}\n- {}\n", versions[0], versions[1], machine());

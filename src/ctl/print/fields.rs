@@ -33,7 +33,7 @@ impl Fields {
     }
 
     fn header(&mut self, header: &Option<pb::ResponseHeader>) {
-        let header = header.clone().unwrap_or_default();
+        let header = header.unwrap_or_default();
         self.id("ClusterID", header.cluster_id);
         self.id("MemberID", header.member_id);
         // Answers about members carry no revision.

@@ -112,7 +112,7 @@ pub(super) fn watch(answer: &pb::WatchResponse) -> String {
     let events =
         if answer.events.is_empty() { "null".to_owned() } else { list(answer.events.iter().map(event)) };
     Object::new()
-        .put("Header", header(&answer.header.clone().unwrap_or_default()))
+        .put("Header", header(&answer.header.unwrap_or_default()))
         .put("Events", events)
         .put("CompactRevision", answer.compact_revision)
         .put("Canceled", answer.canceled)
