@@ -420,3 +420,59 @@ where
         Poll::Ready(Some(Ok(Frame::trailers(trailers(&status)))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::etcdserverpb::PutRequest;
+
+    fn message(value: &'static str) -> (PutRequest, Bytes) {
+        let message = PutRequest { key: "k".into(), value: value.into(), ..Default::default() };
+        let bytes = frame(&message);
+        (message, bytes)
+    }
+
+    fn messages(parts: Vec<Bytes>, bytes_max: usize) -> Messages {
+        let parts = futures::stream::iter(parts.into_iter().map(Ok::<_, Infallible>));
+        Messages::new(&HeaderMap::new(), Body::from_stream(parts), bytes_max)
+    }
+
+    async fn read_all(mut messages: Messages) -> Result<Vec<PutRequest>, Status> {
+        let mut all = Vec::new();
+        while let Some(message) = messages.next().await? {
+            all.push(message);
+        }
+        Ok(all)
+    }
+
+    #[tokio::test]
+    async fn messages_are_read_however_the_bytes_are_cut() {
+        let ((a, a_bytes), (b, b_bytes)) = (message("one"), message("two"));
+        let mut joined = BytesMut::from(a_bytes.as_ref());
+        joined.extend_from_slice(&b_bytes);
+        let joined = joined.freeze();
+        for cut in 0..joined.len() {
+            let parts = vec![joined.slice(..cut), joined.slice(cut..)];
+            let read = read_all(messages(parts, 100)).await.expect("whole messages");
+            assert_eq!(read, [a.clone(), b.clone()], "cut at {cut}");
+        }
+        let bytes = joined.iter().map(|byte| Bytes::copy_from_slice(&[*byte])).collect();
+        assert_eq!(read_all(messages(bytes, 100)).await.expect("whole messages"), [a, b]);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_message_is_refused_with_grpcs_code() {
+        let (_, bytes) = message("long enough to be too large");
+        let mut compressed = BytesMut::from(bytes.as_ref());
+        compressed[0] = 1;
+        let table = [
+            (messages(vec![bytes.clone()], 10), Code::ResourceExhausted),
+            (messages(vec![compressed.freeze()], 100), Code::Unimplemented),
+            (messages(vec![bytes.slice(..bytes.len() - 1)], 100), Code::Internal),
+            (messages(vec![Bytes::from_static(b"\0\0\0\0\x02\xff\xff")], 100), Code::Internal),
+        ];
+        for (messages, code) in table {
+            assert_eq!(read_all(messages).await.expect_err("no message").code(), code);
+        }
+    }
+}
