@@ -99,14 +99,23 @@ pub(crate) fn normalised(text: &str, aliases: &[(String, String)]) -> String {
 }
 
 /// Replaces the number behind `field`, unless it is 0.
-pub(crate) fn mask(text: &str, field: &str) -> String {
+fn mask(text: &str, field: &str) -> String {
+    replace_numbers(text, field, |number| if number == "0" { "0" } else { "N" })
+}
+
+/// Replaces the number behind `field`, which each server is free to choose.
+pub(crate) fn drop_number(text: &str, field: &str) -> String {
+    replace_numbers(text, field, |_| "N")
+}
+
+fn replace_numbers(text: &str, field: &str, by: impl Fn(&str) -> &'static str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(field) {
         let (before, after) = rest.split_at(at + field.len());
         out.push_str(before);
         let number = after.bytes().take_while(u8::is_ascii_digit).count();
-        out.push_str(if &after[..number] == "0" { "0" } else { "N" });
+        out.push_str(by(&after[..number]));
         rest = &after[number..];
     }
     out.push_str(rest);

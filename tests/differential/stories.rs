@@ -42,7 +42,7 @@ impl Pair {
             aliases.extend(self.extra[side].iter().cloned());
             let mut text = answers::normalised(&answer.text, &aliases);
             for field in ["db_size: ", "db_size_in_use: ", "raft_index: ", "raft_applied_index: "] {
-                text = answers::mask(&text, field);
+                text = answers::drop_number(&text, field);
             }
             text
         };
