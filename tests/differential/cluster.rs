@@ -25,6 +25,8 @@ pub(crate) struct Member {
     pub(crate) id: u64,
     process: Child,
     clients: Clients,
+    /// Nobody else's as long as the member is there.
+    _address: Address,
 }
 
 /// The services of one member. Cheap to clone.
@@ -38,30 +40,65 @@ pub(crate) struct Cluster {
     pub(crate) members: Vec<Member>,
     pub(crate) id: u64,
     folder: tempfile::TempDir,
-    _addresses: Vec<Address>,
 }
 
 impl Cluster {
     /// Starts a cluster and waits until every member of it answers a linearizable read.
     pub(crate) async fn start(server: Server, size: usize) -> anyhow::Result<Cluster> {
         let folder = tempfile::tempdir()?;
-        let addresses: Vec<_> = (0..size).map(|_| Address::claim()).collect();
-        let names: Vec<_> = (0..size).map(|i| format!("m{i}")).collect();
-        let peer_url = |i: usize| addresses[i].peer_url();
-        let client_url = |i: usize| addresses[i].client_url();
-        let plan: Vec<_> = (0..size).map(|i| format!("{}={}", names[i], peer_url(i))).collect();
+        let addresses: Vec<_> = (0..size).map(|i| (format!("m{i}"), Address::claim())).collect();
+        let plan: Vec<_> =
+            addresses.iter().map(|(name, address)| format!("{name}={}", address.peer_url())).collect();
         let plan = plan.join(",");
-        let mut members = Vec::new();
-        for (i, name) in names.iter().enumerate() {
-            let process = start_member(&server, folder.path(), name, &peer_url(i), &client_url(i), &plan)?;
-            let channel = Endpoint::from_shared(client_url(i))?.connect_lazy();
-            let (client_url, peer_url) = (client_url(i), peer_url(i));
-            let clients = Clients { channel };
-            members.push(Member { name: name.clone(), client_url, peer_url, id: 0, process, clients });
-        }
-        let mut cluster = Cluster { server, members, id: 0, folder, _addresses: addresses };
+        let members = addresses.into_iter().map(|(name, address)| {
+            Member::start(&server, folder.path(), name, address, &format!("--initial-cluster={plan}"), "new")
+        });
+        let members = members.collect::<anyhow::Result<_>>()?;
+        let mut cluster = Cluster { server, members, id: 0, folder };
         cluster.wait_until_ready().await?;
         Ok(cluster)
+    }
+
+    /// Adds a learner, starts it, and waits until it answers from its own copy.
+    pub(crate) async fn start_learner(&mut self) -> anyhow::Result<()> {
+        let address = Address::claim();
+        let name = format!("m{}", self.members.len());
+        let request = pb::MemberAddRequest { peer_ur_ls: vec![address.peer_url()], is_learner: true };
+        let added = self.members[0].cluster().member_add(request).await?.into_inner();
+        let mut plan = format!("--initial-cluster={name}={}", address.peer_url());
+        for member in &self.members {
+            plan.push_str(&format!(",{}={}", member.name, member.peer_url));
+        }
+        let mut learner = Member::start(&self.server, self.folder.path(), name, address, &plan, "existing")?;
+        learner.id = added.member.context("no member in the answer")?.id;
+        self.members.push(learner);
+        self.wait_until_it_has_started(self.members.len() - 1).await
+    }
+
+    /// A learner publishes its name through the leader once it knows it.
+    async fn wait_until_it_has_started(&self, member: usize) -> anyhow::Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let request = pb::RangeRequest { key: "ready".into(), serializable: true, ..Default::default() };
+            let answer = self.members[member].kv().range(request).await;
+            let request = pb::MemberListRequest { linearizable: true };
+            let list = self.members[0].cluster().member_list(request).await?.into_inner().members;
+            if answer.is_ok() && list.iter().all(|member| !member.name.is_empty()) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("{}: {answer:?}, {list:?}\n{}", self.name(), self.logs(member));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Ends members at once, without a word to the others.
+    pub(crate) fn kill(&mut self, members: impl IntoIterator<Item = usize>) -> anyhow::Result<()> {
+        for member in members {
+            self.members[member].process.kill()?;
+        }
+        Ok(())
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -150,6 +187,35 @@ impl std::ops::Deref for Member {
 }
 
 impl Member {
+    fn start(
+        server: &Server,
+        folder: &Path,
+        name: String,
+        address: Address,
+        plan: &str,
+        state: &str,
+    ) -> anyhow::Result<Member> {
+        let log = std::fs::File::create(folder.join(format!("{name}.log")))?;
+        let (client_url, peer_url) = (address.client_url(), address.peer_url());
+        let mut command = Command::new(&server.path);
+        command
+            .args(["--name", &name, "--data-dir"])
+            .arg(folder.join(&name))
+            .args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url])
+            .args(["--listen-client-urls", &client_url, "--advertise-client-urls", &client_url])
+            .args([plan, "--initial-cluster-state", state])
+            .args(["--heartbeat-interval", "100", "--election-timeout", "1000"])
+            .args(["--watch-progress-notify-interval", "200ms"])
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let process = command.spawn().with_context(|| format!("starting {}", server.path.display()))?;
+        let channel = Endpoint::from_shared(client_url.clone())?.connect_lazy();
+        let clients = Clients { channel };
+        Ok(Member { name, client_url, peer_url, id: 0, process, clients, _address: address })
+    }
+
     pub(crate) fn clients(&self) -> Clients {
         self.clients.clone()
     }
@@ -173,30 +239,4 @@ impl Clients {
     pub(crate) fn maintenance(&self) -> MaintenanceClient<Channel> {
         MaintenanceClient::new(self.channel.clone())
     }
-}
-
-fn start_member(
-    server: &Server,
-    folder: &Path,
-    name: &str,
-    peer_url: &str,
-    client_url: &str,
-    plan: &str,
-) -> anyhow::Result<Child> {
-    let log = std::fs::File::create(folder.join(format!("{name}.log")))?;
-    let data = folder.join(name);
-    let mut command = Command::new(&server.path);
-    command
-        .args(["--name", name, "--data-dir"])
-        .arg(data)
-        .args(["--listen-peer-urls", peer_url, "--initial-advertise-peer-urls", peer_url])
-        .args(["--listen-client-urls", client_url, "--advertise-client-urls", client_url])
-        .args(["--initial-cluster", plan, "--initial-cluster-state", "new"])
-        .args(["--heartbeat-interval", "100", "--election-timeout", "1000"])
-        .args(["--watch-progress-notify-interval", "200ms"])
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log);
-    command.spawn().with_context(|| format!("starting {}", server.path.display()))
 }

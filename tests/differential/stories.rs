@@ -11,6 +11,9 @@ use crate::cluster::{Clients, Cluster, Member};
 /// How long two members must be linked before a change of membership counts on it, and some more.
 const LINKED: std::time::Duration = std::time::Duration::from_millis(5500);
 
+/// A member gives its leader up within two election timeouts, and its streams after three more.
+const LEADERLESS: std::time::Duration = std::time::Duration::from_secs(15);
+
 /// Both clusters, and what was found different so far.
 struct Pair {
     clusters: [Cluster; 2],
@@ -74,6 +77,13 @@ impl Pair {
     }
 }
 
+/// A call that would rather fail than wait for a leader.
+fn requiring_leader<T>(message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.metadata_mut().insert("hasleader", tonic::metadata::MetadataValue::from_static("true"));
+    request
+}
+
 fn put(key: &'static str) -> pb::PutRequest {
     pb::PutRequest { key: key.into(), value: "v".into(), ..Default::default() }
 }
@@ -87,6 +97,8 @@ pub(crate) async fn single(clusters: [Cluster; 2]) -> anyhow::Result<()> {
     fresh_store(&mut pair).await;
     alarms(&mut pair).await;
     learners(&mut pair).await?;
+    watches(&mut pair).await?;
+    a_running_learner(&mut pair).await?;
     pair.end()
 }
 
@@ -253,6 +265,7 @@ pub(crate) async fn three(clusters: [Cluster; 2]) -> anyhow::Result<()> {
     }
     who_leads(&mut pair).await?;
     more_voters(&mut pair).await?;
+    without_a_leader(&mut pair).await?;
     pair.end()
 }
 
@@ -307,5 +320,146 @@ async fn more_voters(pair: &mut Pair) -> anyhow::Result<()> {
         each(pair, "removing one that never started", ids, remove).await;
     }
     same!(pair, 2, "put after all", kv.put(put("after")));
+    Ok(())
+}
+
+/// What the random watchers do not meet: intervals and fragments.
+async fn watches(pair: &mut Pair) -> anyhow::Result<()> {
+    let watch = pb::WatchCreateRequest { key: "quiet".into(), progress_notify: true, ..Default::default() };
+    let mut told = Vec::new();
+    for cluster in &pair.clusters {
+        let mut stream = watch_stream(&cluster.members[0], watch.clone(), false).await?;
+        let created = stream.message().await?.context("no answer to the create request")?;
+        let progress = stream.message().await?.context("no progress")?;
+        told.push(Answer { text: format!("{created:?} then {progress:?}"), revision: 0 });
+    }
+    pair.compare("progress by interval", told);
+
+    let mut start_revision = 0;
+    for number in 0..6 {
+        let value = vec![b'f'; 700_000];
+        let put =
+            pb::PutRequest { key: format!("f{number}").into(), value: value.into(), ..Default::default() };
+        for cluster in &pair.clusters {
+            let answer = cluster.members[0].kv().put(put.clone()).await?.into_inner();
+            let revision = answer.header.context("an answer without a header")?.revision;
+            start_revision = if number == 0 { revision } else { start_revision };
+        }
+    }
+    for fragment in [true, false] {
+        let watch = pb::WatchCreateRequest {
+            key: "f".into(),
+            range_end: "g".into(),
+            start_revision,
+            fragment,
+            ..Default::default()
+        };
+        let mut told = Vec::new();
+        for cluster in &pair.clusters {
+            let mut stream = watch_stream(&cluster.members[0], watch.clone(), false).await?;
+            let mut parts = Vec::new();
+            while parts.iter().map(|(events, _)| events).sum::<usize>() < 6 {
+                let response = stream.message().await?.context("the stream ends early")?;
+                parts.push((response.events.len(), response.fragment));
+            }
+            told.push(Answer { text: format!("{parts:?}"), revision: 0 });
+        }
+        pair.compare("a large message, whole or in fragments", told);
+    }
+    Ok(())
+}
+
+/// Opens a stream with one watcher. etcd answers nothing before there is something to say, so the request
+/// goes with the call.
+async fn watch_stream(
+    member: &Clients,
+    create: pb::WatchCreateRequest,
+    requires_leader: bool,
+) -> Result<tonic::Streaming<pb::WatchResponse>, tonic::Status> {
+    let create = pb::watch_request::RequestUnion::CreateRequest(create);
+    let first = pb::WatchRequest { request_union: Some(create) };
+    let requests = tokio_stream::StreamExt::chain(tokio_stream::once(first), tokio_stream::pending());
+    let answer = match requires_leader {
+        true => member.watch().watch(requiring_leader(requests)).await,
+        false => member.watch().watch(requests).await,
+    };
+    Ok(answer?.into_inner())
+}
+
+/// A learner answers what it knows by itself and refuses the rest.
+async fn a_running_learner(pair: &mut Pair) -> anyhow::Result<()> {
+    for cluster in &mut pair.clusters {
+        cluster.start_learner().await?;
+    }
+    let serializable = pb::RangeRequest { serializable: true, ..range("a") };
+    same!(pair, 1, "serializable range at a learner", kv.range(serializable));
+    same!(pair, 1, "range at a learner", kv.range(range("a")));
+    same!(pair, 1, "put at a learner", kv.put(put("a")));
+    same!(pair, 1, "put without a key at a learner", kv.put(put("")));
+    same!(pair, 1, "read-only transaction at a learner", kv.txn(pb::TxnRequest::default()));
+    same!(pair, 1, "status of a learner", maintenance.status(pb::StatusRequest {}));
+    same!(pair, 1, "alarms at a learner", maintenance.alarm(pb::AlarmRequest::default()));
+    same!(pair, 1, "hash at a learner", maintenance.hash_kv(pb::HashKvRequest::default()));
+    same!(pair, 1, "list at a learner", cluster.member_list(pb::MemberListRequest::default()));
+    same!(
+        pair,
+        0,
+        "list beside a learner",
+        cluster.member_list(pb::MemberListRequest { linearizable: true })
+    );
+    let mut told = Vec::new();
+    for cluster in &pair.clusters {
+        let watch = pb::WatchCreateRequest { key: "a".into(), ..Default::default() };
+        let refused = watch_stream(&cluster.members[1], watch, false).await.err();
+        let refused = refused.context("a learner serves a watch")?;
+        told.push(answers::of_error(&refused));
+    }
+    pair.compare("watch at a learner", told);
+    let learners = [pair.clusters[0].members[1].id, pair.clusters[1].members[1].id];
+    each(pair, "promote a learner in step", learners, |member, id| async move {
+        answers::of(member.cluster().member_promote(pb::MemberPromoteRequest { id }).await)
+    })
+    .await;
+    same!(pair, 1, "put at the promoted member", kv.put(put("promoted")));
+    same!(
+        pair,
+        1,
+        "list at the promoted member",
+        cluster.member_list(pb::MemberListRequest { linearizable: true })
+    );
+    Ok(())
+}
+
+/// Two of three are gone: what needs a leader fails, what does not goes on.
+async fn without_a_leader(pair: &mut Pair) -> anyhow::Result<()> {
+    let watch = pb::WatchCreateRequest { key: "a".into(), ..Default::default() };
+    let mut streams = Vec::new();
+    for cluster in &mut pair.clusters {
+        let mut stream = watch_stream(&cluster.members[0], watch.clone(), true).await?;
+        stream.message().await?.context("no answer to the create request")?;
+        streams.push(stream);
+        cluster.kill([1, 2])?;
+    }
+    let mut told = Vec::new();
+    for stream in &mut streams {
+        let ended = tokio::time::timeout(LEADERLESS, stream.message()).await;
+        let ended = ended.context("a watch that requires a leader goes on without one")?;
+        told.push(match ended {
+            Err(status) => answers::of_error(&status),
+            Ok(message) => Answer { text: format!("{message:?}"), revision: 0 },
+        });
+    }
+    pair.compare("the end of a watch that requires a leader", told);
+    let mut told = Vec::new();
+    for cluster in &pair.clusters {
+        let request = requiring_leader(range("a"));
+        told.push(answers::of(cluster.members[0].kv().range(request).await));
+    }
+    pair.compare("a call that requires a leader", told);
+    let serializable = pb::RangeRequest { serializable: true, ..range("a") };
+    same!(pair, 0, "serializable range without a leader", kv.range(serializable));
+    same!(pair, 0, "status without a leader", maintenance.status(pb::StatusRequest {}));
+    same!(pair, 0, "local list without a leader", cluster.member_list(pb::MemberListRequest::default()));
+    same!(pair, 0, "move without a leader", maintenance.move_leader(pb::MoveLeaderRequest { target_id: 1 }));
     Ok(())
 }
