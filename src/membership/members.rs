@@ -120,6 +120,10 @@ impl Members {
     /// role comes from it: their names and URLs may have changed since the entry was written.
     pub(crate) fn replace(&mut self, at: LogIndex, list: Vec<Member>) {
         let mut before = std::mem::take(&mut self.members);
+        let roles = |of: &BTreeMap<MemberId, Member>| -> Vec<(MemberId, bool)> {
+            of.values().map(|member| (member.id, member.is_learner)).collect()
+        };
+        let roles_before = roles(&before);
         for member in list {
             let known = before.remove(&member.id);
             let member = match known {
@@ -129,7 +133,10 @@ impl Members {
             self.members.insert(member.id, member);
         }
         self.removed.extend(before.into_keys());
-        self.changed_at = at;
+        // A member that only began to vote, as it was to, changes nothing that a caller could have decided on.
+        if roles(&self.members) != roles_before {
+            self.changed_at = at;
+        }
     }
 
     /// A member said its name and client URLs.

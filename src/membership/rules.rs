@@ -112,15 +112,22 @@ pub fn may_remove(members: &Members, id: MemberId, connections: &Connections) ->
 /// [`Refusal::NotFound`] when the leader does not replicate to the member, [`Refusal::LearnerNotReady`] whether
 /// strict or not, [`Refusal::NotEnoughStarted`].
 pub fn may_promote(members: &Members, progress: LearnerProgress, strict: bool) -> Result<(), Refusal> {
-    let learner = progress.learner.ok_or(Refusal::NotFound)?;
-    // An empty log on both sides divides 0 by 0, which is below nothing: the learner is in step.
-    if learner as f64 / (progress.leader as f64) < LEARNER_READY {
+    if progress.learner.is_none() {
+        return Err(Refusal::NotFound);
+    }
+    if !is_in_step(progress) {
         return Err(Refusal::LearnerNotReady);
     }
     if strict && started(members.voters()) + 1 < quorum(members.voters().count() + 1) {
         return Err(Refusal::NotEnoughStarted);
     }
     Ok(())
+}
+
+/// Whether the learner's log reaches close enough to the leader's for it to vote.
+pub fn is_in_step(progress: LearnerProgress) -> bool {
+    // An empty log on both sides divides 0 by 0, which is below nothing: the learner is in step.
+    !(progress.learner.unwrap_or(0) as f64 / (progress.leader as f64) < LEARNER_READY)
 }
 
 fn quorum(voters: usize) -> usize {

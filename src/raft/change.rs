@@ -5,7 +5,7 @@
 //! learner's log, and appends the new membership. A leader that is to remove itself first hands the
 //! leadership over and then asks its successor.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -164,14 +164,12 @@ fn next_membership(
     let metrics = shared.raft()?.metrics();
     let effective = Arc::clone(&metrics.borrow_watched().membership_config);
     let mut voters: BTreeSet<MemberId> = effective.voter_ids().collect();
-    let mut nodes: std::collections::BTreeMap<_, _> =
+    let mut nodes: BTreeMap<_, _> =
         effective.nodes().map(|(id, member)| (*id, member.clone())).collect();
     match change {
+        // One that is to vote begins to when it is in step, see `admit`.
         Change::Add(member) => {
             nodes.insert(member.id, member.clone());
-            if !member.is_learner {
-                voters.insert(member.id);
-            }
         }
         Change::Promote(id) => {
             voters.insert(*id);
@@ -184,6 +182,21 @@ fn next_membership(
     // Only a membership without voters is impossible, and removing the last voter makes that.
     let membership = Membership::new(vec![voters], nodes).map_err(|_| Refusal::NotEnoughStarted)?;
     Ok((membership, *effective.log_id()))
+}
+
+/// Lets a member vote that was added to do so; false: not now.
+pub(super) async fn admit(shared: &Shared, member: MemberId) -> bool {
+    let _one_at_a_time = shared.changing.lock().await;
+    let Ok(raft) = shared.raft() else { return false };
+    let effective = Arc::clone(&raft.metrics().borrow_watched().membership_config);
+    // It may have been removed meanwhile.
+    if effective.membership().get_node(&member).is_none() {
+        return false;
+    }
+    let voters: BTreeSet<MemberId> = effective.voter_ids().chain([member]).collect();
+    let nodes: BTreeMap<_, _> = effective.nodes().map(|(id, member)| (*id, member.clone())).collect();
+    let Ok(membership) = Membership::new(vec![voters], nodes) else { return false };
+    append(shared, membership, *effective.log_id(), shared.request_deadline()).await.is_ok()
 }
 
 enum AppendError {

@@ -28,6 +28,7 @@
 //! **Positions.** Inside, openraft's: the first entry is 0. Outside ([`Status`], [`Proposed`]) the
 //! clients': the first entry is 1.
 
+mod admit;
 mod applied;
 mod change;
 mod checkpoint;

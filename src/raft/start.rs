@@ -18,7 +18,7 @@ use super::shared::{OnApplied, Shared};
 use super::state_machine::StateMachine;
 use super::transport::{Names, Network};
 use super::types::Raft;
-use super::{failover, read_index, status, submit};
+use super::{admit, failover, read_index, status, submit};
 use crate::apply::Applier;
 use crate::storage::Checkpoints;
 use crate::storage::wal::{Recovered, Wal};
@@ -123,6 +123,7 @@ async fn open(start: Start, config: Config) -> Result<Arc<Shared>, StartError> {
     shared.spawn(submit::run(Arc::clone(&shared)));
     shared.spawn(read_index::run(Arc::clone(&shared)));
     shared.spawn(failover::run(Arc::clone(&shared)));
+    shared.spawn(admit::run(Arc::clone(&shared)));
     shared.spawn(make_checkpoints(Arc::clone(&shared)));
     Ok(shared)
 }

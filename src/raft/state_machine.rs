@@ -3,7 +3,6 @@
 //! Committed entries come as a stream; each batch ends with the applied index moving, the answers
 //! going out to this member's own proposals, and, now and then, a checkpoint being asked for.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::mem;
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::Instant;
 
+use super::admit;
 use super::checkpoint::{self, Builder, Latest, SnapshotData};
 use super::codec;
 use super::error::Error;
@@ -190,9 +190,10 @@ impl StateMachine {
 
 /// The member list that a membership of openraft stands for.
 pub(super) fn members(membership: &Membership) -> Vec<Member> {
-    let voters: BTreeSet<MemberId> = membership.voter_ids().collect();
-    let member =
-        |(id, node): (&MemberId, &Member)| Member { is_learner: !voters.contains(id), ..node.clone() };
+    let member = |(_, node): (&MemberId, &Member)| Member {
+        is_learner: admit::is_learner(membership, node),
+        ..node.clone()
+    };
     membership.nodes().map(member).collect()
 }
 

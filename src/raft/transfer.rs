@@ -1,5 +1,6 @@
 //! Moving the leadership to another voter on purpose.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use openraft::async_runtime::watch::WatchReceiver;
@@ -16,7 +17,7 @@ pub(super) async fn to(shared: &Arc<Shared>, target: MemberId, deadline: Instant
     }
     // A new leader may not have applied yet who the voters are.
     shared.reads.wait().await?;
-    if !shared.state.members().voters().any(|voter| voter.id == target) {
+    if !votes(shared)?.contains(&target) {
         return Err(Error::BadTransferee);
     }
     if target == shared.me {
@@ -28,15 +29,20 @@ pub(super) async fn to(shared: &Arc<Shared>, target: MemberId, deadline: Instant
 /// To the linked voter that has most of our log, and among such to the one linked longest.
 pub(super) async fn to_best(shared: &Arc<Shared>, deadline: Instant) -> Result<(), Error> {
     let replicated = shared.raft()?.metrics().borrow_watched().replication.clone().unwrap_or_default();
-    let members = shared.state.members();
+    let votes = votes(shared)?;
     let linked = shared.peers.states().into_iter().filter_map(|state| Some((state.id, state.active_since?)));
-    let voters = linked.filter(|(id, _)| members.voters().any(|voter| voter.id == *id));
+    let voters = linked.filter(|(id, _)| votes.contains(id));
     let rank = |(id, since): &(MemberId, std::time::Instant)| {
         let matched = replicated.get(id).copied().flatten().map(|position| position.index);
         (matched, since.elapsed())
     };
     let (target, _) = voters.max_by_key(rank).ok_or(Error::BadTransferee)?;
     hand_over(shared, target, deadline).await
+}
+
+/// Who votes now. A voter that has not begun to is none yet, see [`super::admit`].
+fn votes(shared: &Shared) -> Result<BTreeSet<MemberId>, Error> {
+    Ok(shared.raft()?.metrics().borrow_watched().membership_config.voter_ids().collect())
 }
 
 async fn hand_over(shared: &Shared, target: MemberId, deadline: Instant) -> Result<(), Error> {

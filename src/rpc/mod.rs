@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::routing::post;
+use axum::routing::{any, post};
 use futures::Stream;
 use http::{HeaderMap, Request, Response};
 use prost::Message;
@@ -114,7 +114,7 @@ impl Services {
         let routes = cluster_routes(routes, &Arc::new(cluster));
         let routes = maintenance_routes(routes, &Arc::new(maintenance));
         let routes = health_routes(routes, &Arc::new(Health { gate }));
-        routes.router.route("/{service}/{method}", post(unknown))
+        routes.router.route("/{service}/{method}", any(unknown))
     }
 }
 
