@@ -10,13 +10,15 @@ use crate::common::load::text;
 use crate::common::member::{Member, PATIENCE};
 use crate::common::wait::{holds, until};
 
-/// Until a member says that it serves nobody, and why.
-async fn held(member: &Member) -> String {
-    until(&format!("{} to say why it does not serve", member.name), PATIENCE, async || {
+/// Until a member says that it is in one of `states`, waiting for a member called `missing`; all it says.
+async fn says(member: &Member, states: &[&str], missing: &str) -> String {
+    until(&format!("{} to be one of {states:?} and to name {missing}", member.name), PATIENCE, async || {
         let state = member.state().await?;
-        let is_held = ["starting", "hold", "safe"].contains(&state.state.as_str());
-        holds(is_held && !state.reason.is_empty(), &state)?;
-        Ok(state.reason)
+        let waiting_for = state.more.get("waitingFor").map(ToString::to_string).unwrap_or_default();
+        let said = format!("{}: {}: {waiting_for}", state.state, state.reason);
+        holds(states.contains(&state.state.as_str()) && !state.reason.is_empty(), &said)?;
+        holds(waiting_for.contains(missing), &said)?;
+        Ok(said)
     })
     .await
 }
@@ -35,9 +37,14 @@ fn wiped_members_found_no_second_cluster_beside_the_one_that_holds_the_data() {
             cluster.members[at].wipe();
             cluster.members[at].start();
         }
+        let absent = cluster.members[2].peer_url.clone();
         for at in [0, 1] {
-            let reason = held(&cluster.members[at]).await;
-            bench.note(&format!("{} alone says: {reason}", cluster.members[at].name));
+            let member = &cluster.members[at];
+            bench.note(&format!(
+                "{} alone: {}",
+                member.name,
+                says(member, &["starting", "safe"], &absent).await
+            ));
         }
         nothing_forms(&mut cluster, &[0, 1], cluster_elections(3)).await;
 
@@ -52,24 +59,11 @@ fn wiped_members_found_no_second_cluster_beside_the_one_that_holds_the_data() {
         assert_eq!(kept.kvs.first().map(|kv| text(&kv.value)).as_deref(), Some("data"));
 
         // All three say what is missing.
-        for at in [0, 1] {
-            let peer_url = cluster.members[2].peer_url.clone();
-            let (member, what) = (&cluster.members[at], "to say that its disk is empty");
-            let reason = until(&format!("{} {what}", member.name), PATIENCE, async || {
-                let state = member.state().await?;
-                holds(state.state == "safe" && !state.reason.is_empty(), &state)?;
-                Ok(state.reason)
-            })
-            .await;
-            bench.note(&format!("{} beside {peer_url} says: {reason}", member.name));
+        for (at, state, missing) in [(0, "safe", 2), (1, "safe", 2), (2, "voter", 0), (2, "voter", 1)] {
+            let missing = cluster.members[missing].peer_url.clone();
+            let said = says(&cluster.members[at], &[state], &missing).await;
+            bench.note(&format!("{} beside the others: {said}", cluster.members[at].name));
         }
-        let reason = until("the third to say whom it misses", PATIENCE, async || {
-            let state = cluster.members[2].state().await?;
-            holds(!state.reason.is_empty(), &state)?;
-            Ok(state.reason)
-        })
-        .await;
-        bench.note(&format!("the third says: {reason}"));
         nothing_forms(&mut cluster, &[0, 1, 2], cluster_elections(3)).await;
         let still = survivor.range(&serializable).await.expect("a serializable read is answered");
         assert_eq!(still.kvs, kept.kvs);
@@ -125,14 +119,10 @@ fn founding_waits_for_every_member_and_says_for_whom() {
         let mut cluster = Cluster::prepare(bench, Plan::default());
         cluster.members[0].start();
         cluster.members[1].start();
-        let reason = held(&cluster.members[0]).await;
-        let missing = cluster.members[2].peer_url.clone();
-        until("the missing member to be named", PATIENCE, async || {
-            let state = cluster.members[0].state().await?;
-            holds(state.reason.contains("m2") || state.reason.contains(&missing), &state.reason)
-        })
-        .await;
-        bench.note(&reason);
+        let absent = cluster.members[2].peer_url.clone();
+        for at in [0, 1] {
+            bench.note(&says(&cluster.members[at], &["starting"], &absent).await);
+        }
         nothing_forms(&mut cluster, &[0, 1], cluster_elections(1)).await;
         cluster.start().await;
         cluster.put("formed", "by three").await;

@@ -27,6 +27,7 @@ fn probes_version_and_metrics_answer_as_etcd_answers() {
             ("/readyz/data_corruption", 200, "ok\n"),
             ("/readyz/non_learner", 200, "ok\n"),
             ("/readyz/no_such_check", 404, "404 page not found\n"),
+            ("/no_such_path", 404, "404 page not found\n"),
         ] {
             let answer = get(path).await;
             assert_eq!((answer.code, answer.text().as_str()), (code, body), "{path}");
