@@ -138,6 +138,7 @@ pub(super) struct Deletion {
 
 impl Deletion {
     /// Blocks: nothing else is going on yet.
+    #[expect(clippy::disallowed_methods, reason = "a person is given these seconds to interrupt")]
     pub(super) fn wait_for_second_thoughts(&self) {
         if let Some(warning) = &self.warning {
             say(warning);

@@ -107,7 +107,10 @@ async fn work(
     tracing::info!(lease = name, identity = options.identity, "standing by for the lease");
     tokio::select! {
         () = election.won() => {}
-        () = stop.cancelled() => return Ok(election.leave().await),
+        () = stop.cancelled() => {
+            election.leave().await;
+            return Ok(());
+        }
     }
     tracing::info!(lease = name, "lease won");
     metrics.leads(name, true);
@@ -119,7 +122,8 @@ async fn work(
     if lost {
         return Err(Error::LeaseLost { name: name.clone() });
     }
-    Ok(election.leave().await)
+    election.leave().await;
+    Ok(())
 }
 
 /// One controller for each watched namespace, or one for all of them.

@@ -377,12 +377,12 @@ fn refused_scheme(flag: &str, url: &HostUrl) -> String {
     }
 }
 
+/// URLs for peers and for clients, and what to say about them.
+type Advertised = (Vec<HostUrl>, Vec<HostUrl>, Vec<Advice>);
+
 /// The advertised URLs; where they are the defaults and the server listens everywhere, the machine's own
 /// address takes the place of localhost, as in etcd.
-fn advertise(
-    settings: &Settings,
-    listen: &Listen,
-) -> Result<(Vec<HostUrl>, Vec<HostUrl>, Vec<Advice>), String> {
+fn advertise(settings: &Settings, listen: &Listen) -> Result<Advertised, String> {
     let mut peer = settings.urls("initial-advertise-peer-urls");
     let mut client = settings.urls("advertise-client-urls");
     check_hosts(&peer).map_err(|(urls, cause)| {

@@ -106,7 +106,8 @@ fn what_others_add_is_no_drift() {
 
 #[test]
 fn each_difference_is_named() {
-    let cases: [(&str, fn(&mut Found, &mut Surroundings)); 7] = [
+    type Spoil = fn(&mut Found, &mut Surroundings);
+    let cases: [(&str, Spoil); 7] = [
         ("the finalizer", |_, wanted| wanted.finalizer = true),
         ("the finalizer", |found, _| found.cluster.metadata.finalizers = Some(vec![build::FINALIZER.into()])),
         ("Service db-members", |found, _| drop(found.services.remove("db-members"))),
