@@ -28,7 +28,7 @@ fn look(silent: &[u32]) -> Observed {
         peer_urls: vec![addressing.peer_url(name)],
         learner: false,
     });
-    let list = MemberList { members: list.collect() };
+    let list = MemberList { members: list.collect(), seen: None };
     let healthy = names.len() - silent.len() >= 2;
     let told = |name: &MemberName| Told {
         age: Duration::ZERO,
