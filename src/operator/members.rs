@@ -10,8 +10,7 @@ use super::names::MemberName;
 use super::observed::{Answer, Listed, MemberList, Observed, Told};
 use super::platform::PlatformError;
 use super::step::Step;
-use crate::client::{Client, Consistency, Error, Role, Timeouts};
-use crate::proto::etcdserverpb as pb;
+use crate::client::{Client, Consistency, Error, Membership, Role, Timeouts};
 use crate::types::{ClusterId, LogIndex, MemberId};
 
 /// For asking. A member that needs longer is of no use to its clients either.
@@ -42,6 +41,10 @@ impl Members {
         self.forget_all_but(&reachable);
         let asked = reachable.into_iter().map(|(name, url)| async move {
             let answer = match self.ask_one(&url).await {
+                // Without a cluster there is nothing to tell of one.
+                Ok(told) if told.cluster == ClusterId(0) => {
+                    Answer::Silent { detail: "it has not come to a cluster yet".to_owned() }
+                }
                 Ok(told) => Answer::Told(told),
                 Err(error) => Answer::Silent { detail: error.to_string() },
             };
@@ -57,12 +60,14 @@ impl Members {
     pub async fn change(&self, step: &Step, observed: &Observed) -> Result<(), PlatformError> {
         let fail = |error: Error| PlatformError::new(step.to_string(), error);
         let client = self.leader(observed).map_err(fail)?.with_call_timeout(CHANGE_WITHIN);
+        // What was planned on one membership is not to meet another.
+        let seen = observed.list().and_then(|list| list.seen);
         let done = match step {
             Step::AddLearner { peer_url, .. } => {
-                client.add_member(std::slice::from_ref(peer_url), Role::Learner, None).await.map(drop)
+                client.add_member(std::slice::from_ref(peer_url), Role::Learner, seen).await.map(drop)
             }
-            Step::Promote { id, .. } => client.promote_member(*id, None).await.map(drop),
-            Step::Remove { id, .. } => client.remove_member(*id, None).await.map(drop),
+            Step::Promote { id, .. } => client.promote_member(*id, seen).await.map(drop),
+            Step::Remove { id, .. } => client.remove_member(*id, seen).await.map(drop),
             Step::MoveLeader { to_id, .. } => client.move_leader(*to_id).await.map(drop),
             Step::Nothing
             | Step::Apply { .. }
@@ -86,7 +91,7 @@ impl Members {
         // list that may be acted on. Learners are not asked: they have no say in either.
         let list = match status.is_learner || leader.is_none() {
             true => None,
-            false => client.members(Consistency::Linearizable).await.ok(),
+            false => client.membership(Consistency::Linearizable).await.ok(),
         };
         let header = status.header.unwrap_or_default();
         Ok(Told {
@@ -126,12 +131,12 @@ impl Members {
     }
 }
 
-fn listed(list: pb::MemberListResponse) -> MemberList {
+fn listed(Membership { list, seen }: Membership) -> MemberList {
     let members = list.members.into_iter().map(|member| Listed {
         id: MemberId(member.id),
         name: member.name,
         peer_urls: member.peer_ur_ls,
         learner: member.is_learner,
     });
-    MemberList { members: members.collect() }
+    MemberList { members: members.collect(), seen }
 }

@@ -179,6 +179,9 @@ pub struct Told {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemberList {
     pub members: Vec<Listed>,
+    /// Where in the log it last changed; a change that was decided on it is refused when it has
+    /// moved since. Only members of ours tell.
+    pub seen: Option<LogIndex>,
 }
 
 /// One entry of the list of members.

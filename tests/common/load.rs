@@ -32,9 +32,14 @@ pub(crate) struct Load {
 impl Load {
     /// `writers` each with a key of its own, and half as many readers of all keys, over all members.
     pub(crate) fn start(cluster: &Cluster, writers: usize) -> Load {
-        let (stop, done) = (CancellationToken::new(), Arc::new(AtomicU64::new(0)));
         let endpoints: Vec<String> = cluster.members.iter().map(|member| member.client_url.clone()).collect();
-        let client = || Client::connect(&endpoints, TIMEOUTS).expect("members' URLs are endpoints");
+        Load::over(&endpoints, writers)
+    }
+
+    /// The same over these endpoints.
+    pub(crate) fn over(endpoints: &[String], writers: usize) -> Load {
+        let (stop, done) = (CancellationToken::new(), Arc::new(AtomicU64::new(0)));
+        let client = || Client::connect(endpoints, TIMEOUTS).expect("members' URLs are endpoints");
         let writing =
             (0..writers).map(|number| tokio::spawn(write(client(), number, stop.clone(), done.clone())));
         let reading = (0..writers.div_ceil(2)).map(|_| tokio::spawn(read(client(), writers, stop.clone())));
@@ -62,18 +67,24 @@ impl Load {
 
     /// Ends the load, reads the whole history back and judges it; all members must hold the same.
     pub(crate) async fn judge(self, cluster: &mut Cluster) -> Judged {
-        let mut calls = self.stop().await;
-        calls.push(end_history(cluster).await);
-        let events = events(&cluster.client(), PREFIX, 1, END_KEY).await;
+        let judged = self.judge_by(&cluster.client()).await;
         cluster.assert_equal_stores().await;
+        judged
+    }
+
+    /// Ends the load and judges it by the history that this client reads.
+    pub(crate) async fn judge_by(self, client: &Client) -> Judged {
+        let mut calls = self.stop().await;
+        calls.push(end_history(client).await);
+        let events = events(client, PREFIX, 1, END_KEY).await;
         judge(&calls, &events).unwrap_or_else(|wrong| panic!("{wrong}"))
     }
 }
 
 /// The last write: when it is seen, all before it were.
-async fn end_history(cluster: &Cluster) -> Call {
+async fn end_history(client: &Client) -> Call {
     let begun = Instant::now();
-    let revision = cluster.put(END_KEY, END_VALUE).await;
+    let revision = put(client, END_KEY, END_VALUE).await;
     let what = What::Put { key: END_KEY.into(), value: END_VALUE.into(), fate: Fate::Done(revision) };
     Call { begun, ended: Instant::now(), what }
 }
@@ -81,9 +92,14 @@ async fn end_history(cluster: &Cluster) -> Call {
 impl Cluster {
     /// A put that must succeed; the revision it made.
     pub(crate) async fn put(&self, key: &str, value: &str) -> i64 {
-        let answer = self.client().put(&put_request(key, value)).await;
-        answer.unwrap_or_else(|error| panic!("put {key}: {error}")).header.unwrap_or_default().revision
+        put(&self.client(), key, value).await
     }
+}
+
+/// A put that must succeed; the revision it made.
+pub(crate) async fn put(client: &Client, key: &str, value: &str) -> i64 {
+    let answer = client.put(&put_request(key, value)).await;
+    answer.unwrap_or_else(|error| panic!("put {key}: {error}")).header.unwrap_or_default().revision
 }
 
 pub(crate) fn put_request(key: &str, value: &str) -> pb::PutRequest {

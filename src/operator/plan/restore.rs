@@ -4,6 +4,8 @@
 //! A member that has lost its disk is reported and left alone: it must not start from an empty
 //! one, for it would have forgotten what it voted for.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use super::roster::{Roster, Seat, outdated};
 use super::{act, rest, safety, wait};
 use crate::api::OperationKind;
@@ -12,6 +14,10 @@ use crate::operator::observed::{DiskMark, Observed, Process, ProcessState};
 use crate::operator::reason::{Reason, WaitingOn};
 use crate::operator::step::{Birth, Launch, Plan, Step};
 use crate::operator::validate::Validated;
+
+/// A restarted member is not reported as a fault for this long: it looks for the leader, and it
+/// may be the one that was to lead.
+const COMES_UP_WITHIN: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
 
 /// No member vouches for a list: a majority is away, or all of it has yet to start. Every
 /// process that a disk of the cluster calls for is made again; that alone ends nearly every such
@@ -202,18 +208,19 @@ pub(super) fn health(roster: &Roster<'_>) -> Plan {
     rest(Reason::AsSpecified)
 }
 
-/// A member that is on its way is the end of something; one that runs and says that it is not
-/// well is a fault. Told from the last status, for display only.
+/// A member that is on its way is the end of something; one that runs for a while and says that
+/// it is not well is a fault. Told from the last status, for display only.
 fn under_way(roster: &Roster<'_>, members: &[MemberName]) -> Option<OperationKind> {
-    let rolling =
-        roster.observed.status.operation.as_ref().is_some_and(|last| last.kind == OperationKind::Roll);
+    let observed = roster.observed;
+    let lately = |began: &Time| observed.now.duration_since(began.0) < COMES_UP_WITHIN;
+    let last = observed.status.operation.as_ref();
+    let last = last.filter(|last| last.started_at.as_ref().is_some_and(lately)).map(|last| last.kind);
+    if let Some(kind @ (OperationKind::Roll | OperationKind::Restore)) = last {
+        return Some(kind);
+    }
     let faulty =
         |name: &MemberName| roster.seat(name).is_some_and(|seat| seat.running() && seat.told.is_some());
-    match members.iter().any(faulty) {
-        true => None,
-        false if rolling => Some(OperationKind::Roll),
-        false => Some(OperationKind::Restore),
-    }
+    (!members.iter().any(faulty)).then_some(OperationKind::Restore)
 }
 
 pub(super) fn unhealthy_waits(roster: &Roster<'_>, members: &[MemberName]) -> Option<WaitingOn> {

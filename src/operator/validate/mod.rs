@@ -39,7 +39,8 @@ pub struct Invalid(pub Vec<String>);
 /// Makes of the observed spec one that can be carried out.
 ///
 /// # Errors
-/// What is wrong with it. Kubernetes lets no such spec in, but a CRD may have been edited.
+/// What is wrong with it. Kubernetes lets no such spec in, but a CRD may have been edited, or
+/// become stricter. A spec that is wrong does not hold up the deletion of its resource.
 pub fn validate(observed: &Observed) -> Result<Validated, Invalid> {
     let Identity { name, namespace, uid } = &observed.cluster;
     let spec = &observed.spec;
@@ -47,7 +48,7 @@ pub fn validate(observed: &Observed) -> Result<Validated, Invalid> {
     wrong.extend(rules::name(name));
     wrong.extend(rules::spec(spec));
     let replicas = usize::try_from(spec.replicas).unwrap_or_default();
-    if !wrong.is_empty() {
+    if !wrong.is_empty() && !observed.deleting {
         return Err(Invalid(wrong));
     }
     Ok(Validated {

@@ -142,7 +142,8 @@ impl World {
             version: "3.7.3".to_owned(),
             last: LogIndex(LAST - lag),
             applied: LogIndex(LAST - lag),
-            list: (leader.is_some() && !listed.learner).then(|| MemberList { members: self.list.clone() }),
+            list: (leader.is_some() && !listed.learner)
+                .then(|| MemberList { members: self.list.clone(), seen: None }),
         })
     }
 

@@ -13,8 +13,9 @@ use crate::api::{KvorumClusterSpec, KvorumClusterStatus};
 use crate::operator::names::MemberName;
 use crate::operator::observed::{Disk, DiskMark, DiskState};
 
-/// The first port that is tried; the next clusters on this machine come after it.
-const FIRST_BASE_PORT: u16 = 23_790;
+/// The first port that is tried: where clients look for a member when nobody tells them. The next
+/// clusters on this machine come after it.
+const FIRST_BASE_PORT: u16 = 2379;
 
 /// Ports that a cluster may come to use soon; looked at when a base is chosen.
 const PORTS: u16 = 40;
@@ -38,8 +39,8 @@ pub(super) struct Cluster {
 pub(super) struct Folder {
     path: PathBuf,
     cluster: Mutex<Cluster>,
-    /// Locked for as long as this lives.
-    _lock: File,
+    /// Locked for as long as this lives: the folder, and the ports of the cluster.
+    _locks: [File; 2],
 }
 
 impl Folder {
@@ -51,13 +52,16 @@ impl Folder {
     /// Opens the folder for `cluster`, which is written down in it.
     ///
     /// # Errors
-    /// `WouldBlock` when another operator holds it.
-    pub(super) fn open(path: &Path, cluster: Cluster) -> io::Result<Self> {
+    /// `WouldBlock` when another operator holds it; `AddrInUse` when another holds its ports.
+    pub(super) fn open(path: &Path, cluster: Cluster, ports: Option<File>) -> io::Result<Self> {
         fs::create_dir_all(path.join("members"))?;
         let lock = File::create(path.join("lock"))?;
         lock.try_lock()?;
+        let taken = || io::Error::new(io::ErrorKind::AddrInUse, format!("ports from {}", cluster.base_port));
+        let ports =
+            ports.map_or_else(|| claim(cluster.base_port), |held| Ok(Some(held)))?.ok_or_else(taken)?;
         write(&path.join("cluster.json"), &cluster)?;
-        Ok(Self { path: path.to_owned(), cluster: Mutex::new(cluster), _lock: lock })
+        Ok(Self { path: path.to_owned(), cluster: Mutex::new(cluster), _locks: [lock, ports] })
     }
 
     pub(super) fn cluster(&self) -> Cluster {
@@ -143,11 +147,25 @@ impl Folder {
     }
 }
 
-/// The first block of ports that nobody listens on.
-pub(super) fn free_base_port() -> io::Result<u16> {
-    let bases = (0..100).map(|block| FIRST_BASE_PORT + block * PORTS);
-    let free = |base: &u16| (*base..*base + PORTS).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok());
-    bases.into_iter().find(free).ok_or_else(|| io::Error::other("no free block of ports from 23790 on"))
+/// The first block of ports that no cluster of ours claims and nobody listens on, with the claim.
+pub(super) fn free_base_port() -> io::Result<(u16, File)> {
+    for base in (0..100).map(|block| FIRST_BASE_PORT + block * PORTS) {
+        let free = || (base..base + PORTS).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok());
+        if let Some(claim) = claim(base)?
+            && free()
+        {
+            return Ok((base, claim));
+        }
+    }
+    Err(io::Error::other(format!("no free block of ports from {FIRST_BASE_PORT} on")))
+}
+
+/// A claim of the ports from `base` on, held while the file is; `None` when another process has it.
+fn claim(base: u16) -> io::Result<Option<File>> {
+    let folder = std::env::temp_dir().join("kvorum-local-ports");
+    fs::create_dir_all(&folder)?;
+    let file = File::options().create(true).append(true).open(folder.join(base.to_string()))?;
+    Ok(file.try_lock().is_ok().then_some(file))
 }
 
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {

@@ -1,6 +1,7 @@
 //! The loop of the local platform: a pass, then wait for the document, a process, the clock or a
 //! signal.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,8 +13,8 @@ use super::document::Document;
 use super::folder::{Cluster, Folder, free_base_port};
 use super::process::Processes;
 use super::screen::Screen;
-use super::{Event, Local};
-use crate::api::KvorumCluster;
+use super::{Event, Local, Report};
+use crate::api::{ConditionStatus, ConditionType, KvorumCluster};
 use crate::operator::reconcile::{Reconciler, chain};
 use crate::operator::validate::Invalid;
 
@@ -22,6 +23,10 @@ const DOCUMENT_EVERY: Duration = Duration::from_millis(250);
 
 /// Asking three processes on this machine costs nothing, and people watch.
 const CHECK_AGAIN_MAX: Duration = Duration::from_secs(2);
+
+/// Members that have not gone this long after the whole cluster was told to stop are killed: the
+/// last one has nobody to hand over to and would wait for longer. What they acknowledged is safe.
+const STOP_WITHIN: Duration = Duration::from_secs(3);
 
 /// After a pass that could not look or publish.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
@@ -44,6 +49,10 @@ pub enum Error {
     Document { path: String, invalid: Invalid },
     #[error("{path} is in use by another kvorum-operator: stop that one, or give another --dir")]
     InUse { path: String },
+    #[error(
+        "the {ports} on, which this cluster was given, are in use by another cluster: stop that one first"
+    )]
+    PortsInUse { ports: String },
     #[error("{doing}")]
     Io {
         doing: String,
@@ -71,8 +80,9 @@ pub async fn run(options: Options) -> Result<(), Error> {
     processes.find(folder, members.into_keys()).map_err(io_error("find processes"))?;
     let reconciler = Reconciler::new(local);
     tell_problem(&mut screen, &document);
+    let mut teller = Teller::default();
     loop {
-        let wait = pass(&reconciler, &document, &mut screen).await;
+        let wait = pass(&reconciler, &document, &mut screen, &mut teller).await;
         if wait_for_news(&processes, &document, &mut signals, wait).await {
             break;
         }
@@ -84,13 +94,48 @@ pub async fn run(options: Options) -> Result<(), Error> {
         "stopping the members; their data stay, and the same command goes on with them (again: kill them)",
     );
     tokio::select! {
-        () = processes.stop_all() => {}
-        () = signals.next() => processes.kill_all(),
+        () = processes.stop_all() => return Ok(()),
+        () = signals.next() => {}
+        () = tokio::time::sleep(STOP_WITHIN) => {}
     }
+    processes.kill_all();
+    processes.stop_all().await;
     Ok(())
 }
 
-async fn pass(reconciler: &Reconciler<Local>, document: &Document, screen: &mut Screen) -> Duration {
+/// What was said already, so that it is said once.
+#[derive(Default)]
+struct Teller {
+    began: bool,
+    failure: Option<String>,
+}
+
+impl Teller {
+    /// At the start where the cluster stands, if nothing else is said.
+    fn at_start(&mut self, report: &Report) -> Option<Event> {
+        let first = !std::mem::replace(&mut self.began, true) && report.event.is_none();
+        let held = report.status.conditions.iter().find(|held| held.kind == ConditionType::Ready)?;
+        first.then(|| Event {
+            warning: held.status != ConditionStatus::True,
+            reason: format!("{:?}", held.reason),
+            note: held.message.clone(),
+        })
+    }
+
+    /// A failure, unless it is the one of the pass before.
+    fn failed(&mut self, failure: Option<String>) -> Option<Event> {
+        let news = failure.clone().filter(|text| self.failure.as_ref() != Some(text));
+        self.failure = failure;
+        news.map(|note| warning("Failed", note))
+    }
+}
+
+async fn pass(
+    reconciler: &Reconciler<Local>,
+    document: &Document,
+    screen: &mut Screen,
+    teller: &mut Teller,
+) -> Duration {
     let passed = reconciler.pass().await;
     let local = &reconciler.platform;
     let news = std::mem::take(&mut *local.news.lock());
@@ -100,13 +145,13 @@ async fn pass(reconciler: &Reconciler<Local>, document: &Document, screen: &mut 
     screen.show(&name, &status, &local.addressing(), document.problem.as_deref());
     match passed {
         Ok(pass) => {
-            if let Some(failure) = &pass.failure {
-                screen.say(&warning("Failed", chain(failure)));
-            }
+            let failure = pass.failure.as_ref().map(|failure| chain(failure));
+            let news = [teller.at_start(&pass.report), teller.failed(failure)];
+            news.iter().flatten().for_each(|event| screen.say(event));
             pass.check_again_after.min(CHECK_AGAIN_MAX)
         }
         Err(error) => {
-            screen.say(&warning("Failed", chain(&error)));
+            teller.failed(Some(chain(&error))).iter().for_each(|event| screen.say(event));
             AFTER_ERROR
         }
     }
@@ -146,17 +191,22 @@ fn open(options: &Options) -> Result<(Document, Local), Error> {
     let mut document = Document::new(&options.document);
     let held = Folder::read(&folder).map_err(io_error(format!("read {at}")))?;
     let read = document.read(held.as_ref().map(|held| (held.name.as_str(), &held.spec)));
-    let cluster = match (held, read) {
-        (Some(held), Ok(cluster)) if cluster.spec == held.spec => held,
-        (Some(held), Ok(cluster)) => Cluster { spec: cluster.spec, generation: held.generation + 1, ..held },
-        (Some(held), Err(_)) => held,
-        (None, Ok(cluster)) => found(cluster).map_err(io_error("find free ports"))?,
+    let (cluster, ports) = match (held, read) {
+        (Some(held), Ok(cluster)) if cluster.spec == held.spec => (held, None),
+        (Some(held), Ok(cluster)) => {
+            (Cluster { spec: cluster.spec, generation: held.generation + 1, ..held }, None)
+        }
+        (Some(held), Err(_)) => (held, None),
+        (None, Ok(cluster)) => {
+            let (base_port, claim) = free_base_port().map_err(io_error("find free ports"))?;
+            (found(cluster, base_port), Some(claim))
+        }
         (None, Err(invalid)) => {
             let path = options.document.display().to_string();
             return Err(Error::Document { path, invalid });
         }
     };
-    let folder = open_folder(&folder, cluster)?;
+    let folder = open_folder(&folder, cluster, ports)?;
     let status = folder.status().map_err(io_error(format!("read the status in {at}")))?;
     let local = Local {
         folder,
@@ -168,22 +218,23 @@ fn open(options: &Options) -> Result<(Document, Local), Error> {
     Ok((document, local))
 }
 
-fn open_folder(path: &Path, cluster: Cluster) -> Result<Folder, Error> {
+fn open_folder(path: &Path, cluster: Cluster, ports: Option<File>) -> Result<Folder, Error> {
     let at = path.display().to_string();
-    Folder::open(path, cluster).map_err(|error| match error.kind() {
+    Folder::open(path, cluster, ports).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => Error::InUse { path: at },
+        io::ErrorKind::AddrInUse => Error::PortsInUse { ports: error.to_string() },
         _ => Error::Io { doing: format!("open {at}"), source: error },
     })
 }
 
-fn found(cluster: KvorumCluster) -> io::Result<Cluster> {
-    Ok(Cluster {
+fn found(cluster: KvorumCluster, base_port: u16) -> Cluster {
+    Cluster {
         name: cluster.metadata.name.unwrap_or_default(),
         uid: format!("{:032x}", rand::rng().random::<u128>()),
-        base_port: free_base_port()?,
+        base_port,
         generation: 1,
         spec: cluster.spec,
-    })
+    }
 }
 
 fn reread(local: &Local, document: &mut Document, screen: &mut Screen) {
