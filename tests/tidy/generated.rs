@@ -16,7 +16,8 @@ fn the_crds_are_what_the_types_say() {
 
 #[test]
 fn the_charts_crds_are_copies() {
-    let crds = fs::read_to_string(root().join("crds/kvorum.dev_kvorumclusters.yaml")).expect("the CRD is there");
+    let crds =
+        fs::read_to_string(root().join("crds/kvorum.dev_kvorumclusters.yaml")).expect("the CRD is there");
     compare(&root().join("charts/kvorum-operator/files/crds/kvorum.dev_kvorumclusters.yaml"), &crds);
 }
 

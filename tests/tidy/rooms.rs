@@ -27,7 +27,12 @@ const PURE: &[&str] = &[
 ];
 
 const RULES: &[Rule] = &[
-    Rule { what: "a pure room holds no async", words: &["async ", ".await", "tokio::", "futures::"], within: PURE, except: &[] },
+    Rule {
+        what: "a pure room holds no async",
+        words: &["async ", ".await", "tokio::", "futures::"],
+        within: PURE,
+        except: &[],
+    },
     Rule {
         what: "a pure room holds no clock",
         words: &["Instant::now", "SystemTime", "jiff::Timestamp::now", "Timestamp::now", "clock::"],
@@ -52,7 +57,16 @@ const RULES: &[Rule] = &[
         what: "only storage opens data files (documents are read in server, ctl, telemetry and the operator's local platform)",
         words: &["std::fs", "tokio::fs", "fs::File", "File::open", "File::create", "OpenOptions"],
         within: &[],
-        except: &["storage/", "server/", "ctl/", "telemetry/", "flags/file.rs", "operator/platform/local/", "bin/", "proto/build.rs"],
+        except: &[
+            "storage/",
+            "server/",
+            "ctl/",
+            "telemetry/",
+            "flags/file.rs",
+            "operator/platform/local/",
+            "bin/",
+            "proto/build.rs",
+        ],
     },
     Rule {
         what: "only observe, platform and controller hold a kube client",
@@ -79,12 +93,34 @@ const EDGES: &[(&str, &[&str])] = &[
     ("bootstrap", &["types", "clock", "telemetry", "storage", "membership", "raft", "flags"]),
     (
         "rpc",
-        &["types", "clock", "flags", "telemetry", "mvcc", "membership", "apply", "raft", "watch", "bootstrap", "proto"],
+        &[
+            "types",
+            "clock",
+            "flags",
+            "telemetry",
+            "mvcc",
+            "membership",
+            "apply",
+            "raft",
+            "watch",
+            "bootstrap",
+            "proto",
+        ],
     ),
     (
         "server",
         &[
-            "types", "clock", "flags", "telemetry", "storage", "mvcc", "membership", "apply", "raft", "watch", "bootstrap",
+            "types",
+            "clock",
+            "flags",
+            "telemetry",
+            "storage",
+            "mvcc",
+            "membership",
+            "apply",
+            "raft",
+            "watch",
+            "bootstrap",
             "rpc",
         ],
     ),
@@ -141,7 +177,9 @@ fn no_arrow_runs_back_up() {
 }
 
 fn rooms_named(line: &str) -> Vec<String> {
-    let name = |rest: &str| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default().to_owned();
+    let name = |rest: &str| {
+        rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default().to_owned()
+    };
     line.split("crate::").skip(1).map(name).filter(|name| !name.is_empty()).collect()
 }
 
@@ -176,7 +214,8 @@ fn nothing_is_left_for_later_in_the_code() {
 #[test]
 fn the_rules_can_fail() {
     let text = "use openraft::Raft;\n// openraft in a comment\nlet a = \"openraft\";\n";
-    let code = text.lines().map(|line| line.split("//").next().unwrap().replace("\"openraft\"", "")).collect();
+    let code =
+        text.lines().map(|line| line.split("//").next().unwrap().replace("\"openraft\"", "")).collect();
     let file = Source { path: "mvcc/store.rs".to_owned(), text: text.to_owned(), code };
     let mut broken = Vec::new();
     RULES.iter().for_each(|rule| check(&file, rule, &mut broken));

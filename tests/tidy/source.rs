@@ -38,7 +38,8 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
 
 fn read(src: &Path, path: &Path) -> Option<Source> {
     let relative = path.strip_prefix(src).expect("below src").to_string_lossy().into_owned();
-    let is_test = relative.split('/').any(|part| part == "tests" || part == "tests.rs" || part.ends_with("_tests.rs"));
+    let is_test =
+        relative.split('/').any(|part| part == "tests" || part == "tests.rs" || part.ends_with("_tests.rs"));
     let text = fs::read_to_string(path).expect("a source file is UTF-8");
     if is_test || declared_for_tests(path) {
         return None;
@@ -53,7 +54,8 @@ fn declared_for_tests(path: &Path) -> bool {
     let parent = path.parent().unwrap_or(path);
     let owners = [parent.join("mod.rs"), parent.with_extension("rs")];
     owners.iter().filter_map(|owner| fs::read_to_string(owner).ok()).any(|text| {
-        let declaration = [format!("mod {name};"), format!("pub(crate) mod {name};"), format!("pub(super) mod {name};")];
+        let declaration =
+            [format!("mod {name};"), format!("pub(crate) mod {name};"), format!("pub(super) mod {name};")];
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
         lines.windows(2).any(|pair| pair[0] == "#[cfg(test)]" && declaration.iter().any(|d| d == pair[1]))
     })
