@@ -82,8 +82,10 @@ pub(super) async fn found(
                 log.tell(shared, ServerState::Starting, reason, waiting(&missing, &plan, &cluster));
             }
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(PAUSE_MAX);
+        tokio::select! {
+            () = sleep(pause) => pause = (pause * 2).min(PAUSE_MAX),
+            () = shared.met.notified() => pause = PAUSE_MIN,
+        }
     }
 }
 

@@ -62,6 +62,18 @@ mod tests {
         assert_eq!(cluster_id(ids.iter().map(|member| member.0)).to_string(), "dc50b8daae93b3e0");
     }
 
+    /// Values that three members of etcd 3.7.3 showed for these flags.
+    #[test]
+    fn ids_of_three_are_etcds() {
+        let three = cluster(
+            "infra0=http://127.0.41.1:2380,infra1=http://127.0.41.2:2380,infra2=http://127.0.41.3:2380",
+        );
+        let ids = founding_ids(&three, "etcd-cluster-1");
+        let expected = [15901362139027060379, 16619311207846468647, 3584187651816709004].map(MemberId);
+        assert_eq!(ids.iter().map(|member| member.0).collect::<Vec<_>>(), expected);
+        assert_eq!(cluster_id(expected), ClusterId(12519881386593251247));
+    }
+
     #[test]
     fn the_order_in_the_flag_does_not_matter() {
         let ids = |text| {

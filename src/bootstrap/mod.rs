@@ -84,7 +84,8 @@ impl Founding {
         settled.ok_or_else(|| Error::Refused("the way into the cluster ended without an identity".to_owned()))
     }
 
-    async fn stay_out(&self, reason: &str) {
+    /// Holds the member in state safe for this reason; never returns.
+    pub async fn stay_out(&self, reason: &str) {
         self.shared.set_report(ServerState::Safe, reason, Vec::new());
         tracing::error!(state = ServerState::Safe.as_str(), reason, "the disk cannot be trusted");
         std::future::pending::<()>().await;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
 
 use super::handshake::{self, Answer, Hello};
 use super::identity::{Document, Owner};
@@ -37,6 +38,8 @@ pub(super) struct Shared {
     document: Mutex<Option<Document>>,
     report: RwLock<Report>,
     running: OnceLock<Running>,
+    /// Rung when a peer was met for the first time: whoever waits may go on at once.
+    pub(super) met: Notify,
     pub(super) http: PeerHttp,
 }
 
@@ -50,6 +53,7 @@ impl Shared {
             document: Mutex::new(document),
             report: RwLock::new(Report::starting("the member starts")),
             running: OnceLock::new(),
+            met: Notify::new(),
             http: PeerHttp::default(),
         })
     }
@@ -94,10 +98,17 @@ impl Shared {
             return Ok(Answer::NotReady { because: format!("it is in safe mode: {reason}") });
         }
         let live = self.running.get().map(|running| (running.members)());
-        self.update(|document| match document {
-            Some(document) => handshake::answer(document, live.as_deref(), hello),
-            None => (Answer::NotReady { because: "it has not begun yet".to_owned() }, None),
-        })
+        let (answer, met) = self.update(|document| {
+            let (answer, noted) = match document {
+                Some(document) => handshake::answer(document, live.as_deref(), hello),
+                None => (Answer::NotReady { because: "it has not begun yet".to_owned() }, None),
+            };
+            ((answer, noted.is_some()), noted)
+        })?;
+        if met {
+            self.met.notify_one();
+        }
+        Ok(answer)
     }
 
     pub(super) fn set_report(&self, state: ServerState, reason: &str, waiting_for: Vec<report::Waiting>) {

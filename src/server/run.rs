@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::compactor;
 use super::config::Config;
-use super::facts::Running;
+use super::facts::{Running, count_events, count_leader_changes};
 use super::peer_port::PeerPort;
 use super::port::{self, Http, Stage};
 use super::publish;
@@ -79,6 +79,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<Ended, Error
     config.log_notes();
     let metrics = Metrics::new(config.extensive_metrics);
     metrics.set_features(&config.feature_gates);
+    metrics.log_slow_calls(config.warning_unary_request);
     let data = DataDir::open(&config.data_dir, config.wal_dir.as_deref())?;
     let founding = Founding::new(config.first_start.clone(), &data)?;
     let ports = Ports::open(&config, &founding, &metrics)?;
@@ -89,7 +90,20 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<Ended, Error
             return Ok(Ended::Stopped);
         }
     };
-    let member = Member::start(&config, &data, &identity, &metrics).await?;
+    let member = match Member::start(&config, &data, &identity, &metrics).await {
+        // A crash loop would tell nobody anything.
+        Err(Error::Log(corrupt @ wal::Error::Corrupt { .. })) => {
+            let reason = corrupt.to_string();
+            tokio::select! {
+                () = founding.stay_out(&reason) => {}
+                () = stop.cancelled() => {}
+            }
+            ports.close().await;
+            return Ok(Ended::Stopped);
+        }
+        started => started?,
+    };
+    tokio::spawn(count_leader_changes(member.raft.clone(), metrics.clone()));
     founding.running(member.standing());
     ports.go_live(&config, &identity, &member, &metrics);
     tracing::info!(local_member_id = %identity.me, cluster_id = %identity.cluster, "member started");
@@ -134,7 +148,7 @@ impl Member {
             .spawn(move || store.trim_until_closed())
             .map_err(Error::Thread)?;
         let hub = Hub::new(state.store().clone());
-        let watchers = hub.clone();
+        let (watchers, written) = (hub.clone(), metrics.clone());
         let raft = raft::start(raft::Start {
             me: identity.me,
             cluster: identity.cluster,
@@ -147,7 +161,10 @@ impl Member {
             catchup_entries: config.snapshot_catchup_entries,
             pre_vote: config.pre_vote,
             max_request_bytes: config.max_request_bytes,
-            on_applied: Box::new(move |revision, events| watchers.notify(revision, events)),
+            on_applied: Box::new(move |revision, events| {
+                count_events(&written, events);
+                watchers.notify(revision, events);
+            }),
             names: raft::Names::system(),
         })?;
         if let Some(founders) = &identity.founders {

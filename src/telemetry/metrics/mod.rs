@@ -55,27 +55,9 @@ pub struct Server {
     pub is_leader: IntGauge,
     pub is_learner: IntGauge,
     pub leader_changes_seen: IntCounter,
-    pub heartbeat_send_failures: IntCounter,
-    pub snapshot_apply_in_progress: IntGauge,
     pub proposals_committed: IntGauge,
     pub proposals_applied: IntGauge,
-    pub proposals_pending: IntGauge,
-    pub proposals_failed: IntCounter,
-    pub slow_apply: IntCounter,
-    pub slow_read_indexes: IntCounter,
-    pub read_indexes_failed: IntCounter,
     pub quota_backend_bytes: IntGauge,
-    pub learner_promote_successes: IntCounter,
-    /// Label `Reason`.
-    pub learner_promote_failures: IntCounterVec,
-    /// Labels `type`, `client_api_version`.
-    pub client_requests: IntCounterVec,
-    /// Labels `type`, `success`.
-    pub request_duration: HistogramVec,
-    /// Labels `version`, `op`, `success`.
-    pub apply_duration: HistogramVec,
-    /// Label `success`.
-    pub range_duration: HistogramVec,
     version: IntGaugeVec,
     cluster_version: IntGaugeVec,
     id: IntGaugeVec,
@@ -86,71 +68,33 @@ pub struct Server {
 pub struct Network {
     /// Label `To`.
     pub peer_round_trip_time: HistogramVec,
-    /// Label `To`.
-    pub peer_sent_failures: IntCounterVec,
-    /// Label `From`.
-    pub peer_received_failures: IntCounterVec,
-    /// Label `To`.
-    pub peer_sent_bytes: IntCounterVec,
-    /// Label `From`.
-    pub peer_received_bytes: IntCounterVec,
     /// Labels `Local`, `Remote`.
     pub active_peers: IntGaugeVec,
     /// Labels `Local`, `Remote`.
     pub known_peers: IntGaugeVec,
-    /// Labels `Local`, `Remote`.
-    pub disconnected_peers: IntCounterVec,
     pub client_grpc_sent_bytes: IntCounter,
     pub client_grpc_received_bytes: IntCounter,
-    /// Labels `Type`, `API`.
-    pub server_stream_failures: IntCounterVec,
-    /// Label `To`.
-    pub snapshot_send_success: IntCounterVec,
-    /// Label `To`.
-    pub snapshot_send_failures: IntCounterVec,
-    /// Label `To`.
-    pub snapshot_send_duration: HistogramVec,
-    /// Label `From`.
-    pub snapshot_receive_success: IntCounterVec,
-    /// Label `From`.
-    pub snapshot_receive_failures: IntCounterVec,
-    /// Label `From`.
-    pub snapshot_receive_duration: HistogramVec,
 }
 
 /// `etcd_mvcc_*` and `etcd_debugging_mvcc_*`: the key space and its watchers.
 pub struct Mvcc {
     pub db_total_size_bytes: IntGauge,
     pub db_total_size_in_use_bytes: IntGauge,
-    pub range: IntCounter,
     pub put: IntCounter,
     pub delete: IntCounter,
     pub txn: IntCounter,
-    pub hash_duration: Seconds,
-    pub hash_rev_duration: Seconds,
     pub keys: IntGauge,
     pub current_revision: IntGauge,
     pub compact_revision: IntGauge,
-    pub db_compaction_keys: IntCounter,
-    /// Unix seconds.
-    pub db_compaction_last: IntGauge,
     pub total_put_size_bytes: IntGauge,
     pub watch_streams: IntGauge,
     pub watchers: IntGauge,
     pub slow_watchers: IntGauge,
-    pub events: IntCounter,
-    pub pending_events: IntGauge,
 }
 
-/// `etcd_disk_*`, `etcd_snap_*` and `os_fd_*`.
+/// `etcd_disk_*` and `os_fd_*`.
 pub struct Disk {
     pub wal_fsync: Seconds,
-    pub wal_write: Seconds,
-    pub wal_write_bytes: IntGauge,
-    /// Here: writing a checkpoint of the key space, the only commit that there is.
-    pub backend_commit: Seconds,
-    pub snap_save: Seconds,
-    pub snap_fsync: Seconds,
     fd_used: IntGauge,
     fd_limit: IntGauge,
 }
@@ -165,11 +109,6 @@ pub struct Health {
 
 /// `kvorum_*`.
 pub struct Own {
-    pub checkpoints: IntCounter,
-    /// Records per synced batch of the log.
-    pub wal_batch_records: Histogram,
-    /// Bytes of the newest checkpoint.
-    pub checkpoint_size_bytes: IntGauge,
     /// Peers that a member which has not started yet waits for.
     pub bootstrap_waiting_for: IntGauge,
     state: IntGaugeVec,
@@ -237,6 +176,19 @@ impl Metrics {
     pub fn render(&self) -> String {
         self.disk.count_files();
         prometheus::TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+    }
+}
+
+impl Mvcc {
+    /// One applied write: its puts, their bytes, its deletes.
+    pub fn count_write(&self, puts: u64, put_bytes: u64, deletes: u64) {
+        self.put.inc_by(puts);
+        self.delete.inc_by(deletes);
+        self.total_put_size_bytes.add(i64::try_from(put_bytes).unwrap_or(0));
+        // etcd counts a transaction where more than one thing was written.
+        if puts + deletes > 1 {
+            self.txn.inc();
+        }
     }
 }
 

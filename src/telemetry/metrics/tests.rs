@@ -11,10 +11,9 @@ fn families_have_etcds_names_types_and_buckets() {
     for expected in [
         "# TYPE etcd_server_has_leader gauge",
         "# TYPE etcd_server_proposals_committed_total gauge",
-        "# TYPE etcd_server_proposals_failed_total counter",
         "# TYPE etcd_server_health_success counter",
+        "# TYPE etcd_server_leader_changes_seen_total counter",
         "# TYPE etcd_disk_wal_fsync_duration_seconds histogram",
-        "# TYPE etcd_disk_wal_write_bytes_total gauge",
         "# TYPE etcd_mvcc_db_total_size_in_use_in_bytes gauge",
         "etcd_disk_wal_fsync_duration_seconds_bucket{le=\"0.001\"} 0",
         "etcd_disk_wal_fsync_duration_seconds_bucket{le=\"8.192\"} 0",
