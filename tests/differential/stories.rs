@@ -279,10 +279,10 @@ async fn who_leads(pair: &mut Pair) -> anyhow::Result<()> {
     each_at(pair, "a follower is asked to move the leader", next, target, move_to).await;
     each_at(pair, "moved to nobody", leaders, [5, 5], move_to).await;
     each_at(pair, "moved", leaders, target, move_to).await;
-    for side in 0..2 {
-        let leader = pair.clusters[side].leader().await?;
-        if leader != next[side] {
-            bail!("{}: member {leader} leads, not {}", pair.clusters[side].name(), next[side]);
+    for (cluster, expected) in pair.clusters.iter().zip(next) {
+        let leader = cluster.leader().await?;
+        if leader != expected {
+            bail!("{}: member {leader} leads, not {expected}", cluster.name());
         }
     }
     same!(pair, 0, "put after the move", kv.put(put("moved")));
