@@ -164,7 +164,7 @@ impl Writers {
             }
             (ledger.acknowledged.clone(), ledger.revision)
         };
-        let (keys, now) = self.keys().await?;
+        let (keys, now) = self.keys_at_last().await?;
         let lost: Vec<_> = acknowledged.difference(&keys).take(5).collect();
         ensure!(lost.is_empty(), "acknowledged writes are lost, the first of them {lost:?}");
         ensure!(now >= revision, "the revision went back from {revision} to {now}");
@@ -175,6 +175,17 @@ impl Writers {
             ledger.refused,
             ledger.longest_silence.as_secs_f64()
         ))
+    }
+
+    /// A connection may be led to a Pod that is just going; the next one is not.
+    async fn keys_at_last(&self) -> Result<(BTreeSet<String>, i64)> {
+        let deadline = Instant::now() + PATIENCE * 3;
+        loop {
+            match self.keys().await {
+                Err(_) if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(300)).await,
+                answer => return answer,
+            }
+        }
     }
 
     /// A linearizable list of all keys that the writers may have written.
