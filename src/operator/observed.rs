@@ -55,6 +55,9 @@ pub struct Process {
     pub settings: Settings,
     /// Where this operator reaches its client port, once that is known.
     pub ask_at: Option<String>,
+    /// Clients are led to it. Later than [`ProcessState::Running`] and than its first answer by as
+    /// long as the platform takes to notice.
+    pub ready: bool,
     /// The node it runs on.
     pub node: Option<String>,
 }

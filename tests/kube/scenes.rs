@@ -346,8 +346,13 @@ fn delete_and_return(stage: &Stage) -> Result<()> {
 fn delete_for_good(stage: &Stage) -> Result<()> {
     stage.patch(r#"{"spec": {"storage": {"retention": {"onDelete": "Delete"}}}}"#)?;
     stage.wait_ready(3)?;
+    let members = stage.objects("pods")?;
     delete(stage)?;
-    stage.bench.wait("the claims are gone", STEP, || Ok(stage.objects("persistentvolumeclaims")?.is_empty()))
+    // Disks that were retained at a scale-in are no longer the cluster's.
+    stage.bench.wait("the members' claims are gone", STEP, || {
+        let claims = stage.objects("persistentvolumeclaims")?;
+        Ok(!members.keys().any(|member| claims.contains_key(member)))
+    })
 }
 
 fn delete(stage: &Stage) -> Result<()> {

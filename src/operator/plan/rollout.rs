@@ -34,7 +34,10 @@ pub(super) fn plan(validated: &Validated, roster: &Roster<'_>) -> Option<Plan> {
 /// A member that has the new settings, or is on its way to them, and does not serve yet.
 fn last_one_back(validated: &Validated, roster: &Roster<'_>) -> Option<WaitingOn> {
     let changed = |seat: &&Seat<'_>| seat.process.is_none() || seat.outdated(&validated.settings).is_empty();
-    let away = |seat: &&Seat<'_>| changed(seat) && !(seat.healthy() && roster.in_step(seat));
+    // One that clients are not led to yet: if all were restarted meanwhile, clients would find none.
+    let ready = |seat: &Seat<'_>| seat.process.is_none_or(|process| process.ready);
+    let back = move |seat: &Seat<'_>| seat.healthy() && roster.in_step(seat) && ready(seat);
+    let away = |seat: &&Seat<'_>| changed(seat) && !back(seat);
     // One whose disk is gone does not come back; safety counts it as missing.
     let comes_back = |seat: &&Seat<'_>| seat.disk.is_some();
     let seats = roster.voting_seats().filter(away).filter(comes_back);

@@ -101,6 +101,7 @@ impl World {
                 state: process.state.clone(),
                 settings: process.settings.clone(),
                 ask_at: running.then(|| Self::addressing().client_url(name)),
+                ready: running,
                 node: None,
             };
             (name.clone(), process)

@@ -115,6 +115,7 @@ pub(super) fn process(pod: &Pod, owner: &str) -> Process {
         state: state(pod, &status, owner),
         settings: settings.unwrap_or_default(),
         ask_at: status.pod_ip.as_deref().filter(|_| running).map(client_url),
+        ready: status.conditions.iter().flatten().any(|held| held.type_ == "Ready" && held.status == "True"),
         node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
     }
 }

@@ -76,7 +76,7 @@ impl Kubernetes {
     async fn mend(&self, found: &Found, drift: Drift) -> Result<(), PlatformError> {
         let doing = format!("bring up to date: {drift}");
         match drift {
-            Drift::Finalizer { wanted } => self.set_finalizer(&found.cluster, wanted).await,
+            Drift::Finalizer { wanted } => self.set_finalizer(found.cluster.uid(), wanted).await,
             Drift::Service(service) => self.apply::<Service>(&service.name_any(), &*service, doing).await,
             Drift::Budget(budget) => {
                 self.apply::<PodDisruptionBudget>(&budget.name_any(), &*budget, doing).await
@@ -178,18 +178,15 @@ impl Kubernetes {
         if !observed.deleting || held || !observed.processes.is_empty() {
             return Ok(());
         }
-        let cluster = self.api::<KvorumCluster>().get_opt(&self.name).await;
-        match cluster.map_err(|error| failed("read the KvorumCluster", error))? {
-            Some(cluster) if cluster.uid().as_ref() == Some(&observed.cluster.uid) => {
-                self.set_finalizer(&cluster, false).await
-            }
-            _ => Ok(()),
-        }
+        self.set_finalizer(Some(observed.cluster.uid.clone()), false).await
     }
 
-    /// A merge on the version that was read, and no server-side apply: that would make a resource
-    /// anew which somebody has deleted meanwhile.
-    async fn set_finalizer(&self, cluster: &KvorumCluster, wanted: bool) -> Result<(), PlatformError> {
+    /// Reads the resource anew, since its status was just written; then a merge on that version, and
+    /// no server-side apply, which would make a resource again that somebody has deleted meanwhile.
+    async fn set_finalizer(&self, uid: Option<String>, wanted: bool) -> Result<(), PlatformError> {
+        let cluster = self.api::<KvorumCluster>().get_opt(&self.name).await;
+        let cluster = cluster.map_err(|error| failed("read the KvorumCluster", error))?;
+        let Some(cluster) = cluster.filter(|cluster| cluster.uid() == uid) else { return Ok(()) };
         let mut finalizers: Vec<_> =
             cluster.finalizers().iter().filter(|held| *held != FINALIZER).cloned().collect();
         if wanted {

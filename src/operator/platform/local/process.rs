@@ -94,6 +94,7 @@ impl Processes {
                 state: entry.told(),
                 settings: entry.settings.clone(),
                 ask_at: matches!(entry.state, State::Running { .. }).then(|| addressing.client_url(name)),
+                ready: matches!(entry.state, State::Running { .. }),
                 node: None,
             };
             (name.clone(), process)
