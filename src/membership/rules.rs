@@ -126,8 +126,8 @@ pub fn may_promote(members: &Members, progress: LearnerProgress, strict: bool) -
 
 /// Whether the learner's log reaches close enough to the leader's for it to vote.
 pub fn is_in_step(progress: LearnerProgress) -> bool {
-    // An empty log on both sides divides 0 by 0, which is below nothing: the learner is in step.
-    !(progress.learner.unwrap_or(0) as f64 / (progress.leader as f64) < LEARNER_READY)
+    // Beside an empty log everybody is in step.
+    progress.leader == 0 || progress.learner.unwrap_or(0) as f64 / progress.leader as f64 >= LEARNER_READY
 }
 
 fn quorum(voters: usize) -> usize {

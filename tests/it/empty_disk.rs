@@ -10,14 +10,13 @@ use crate::common::load::text;
 use crate::common::member::{Member, PATIENCE};
 use crate::common::wait::{holds, until};
 
-/// Until a member says that it is in one of `states`, waiting for a member called `missing`; all it says.
+/// Until a member says that it is in one of `states`, waiting for the member at `missing`; all it says.
 async fn says(member: &Member, states: &[&str], missing: &str) -> String {
     until(&format!("{} to be one of {states:?} and to name {missing}", member.name), PATIENCE, async || {
         let state = member.state().await?;
-        let waiting_for = state.more.get("waitingFor").map(ToString::to_string).unwrap_or_default();
-        let said = format!("{}: {}: {waiting_for}", state.state, state.reason);
-        holds(states.contains(&state.state.as_str()) && !state.reason.is_empty(), &said)?;
-        holds(waiting_for.contains(missing), &said)?;
+        let said = format!("{}: {}", state.state, state.reason);
+        let is_missing = state.waiting_for.iter().any(|one| one.peer_urls.iter().any(|url| url == missing));
+        holds(states.contains(&state.state.as_str()) && is_missing && !state.reason.is_empty(), &said)?;
         Ok(said)
     })
     .await
