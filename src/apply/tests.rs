@@ -94,7 +94,8 @@ fn a_put_and_a_delete_are_read_back_at_each_revision() {
     assert!(at(4).unwrap().is_empty());
     assert_eq!(log.apply(Command::Compact { revision: Revision(4), physical: true }).revision, Revision(4));
     store.finish_compaction();
-    assert_eq!(store.size_in_use_in_bytes(), 6, "the tombstone at the compacted revision is left");
+    let empty = Applier::new().state().store().size_in_use_in_bytes();
+    assert_eq!(store.size_in_use_in_bytes(), empty + 6, "the tombstone at the compacted revision is left");
     assert_eq!(
         log.apply(Command::Compact { revision: Revision(4), physical: true }).outcome,
         Err(Rejection::Compacted)

@@ -156,7 +156,7 @@ fn newly_dead(part: &Part, previous: Revision, target: Revision) -> Vec<Dead<'_>
 
 fn bury(space: &mut Space, batch: &[Dead<'_>]) {
     for dead in batch {
-        space.index.forget(dead.key, dead.location);
+        space.index.forget(dead.key, dead.location, &space.log);
         space.log.bury(dead.location);
     }
 }
@@ -169,10 +169,16 @@ fn rewrite(space: &mut Space, part: &Part, target: Revision) {
         .filter(|(_, record, by)| is_dead_at(target, record.stamp.main, record.tombstone, *by))
         .map(|(offset, ..)| offset)
         .collect();
-    for (from, to) in space.log.rewrite(part.chunk, |offset| dead.contains(&offset)) {
-        if from != to {
-            let record = part.record(from.offset());
-            space.index.relocate(fields(&record).key, from, to);
-        }
+    let rewritten = space.log.rewritten(part.chunk, |offset| dead.contains(&offset));
+    let moved: Vec<_> = rewritten.moved.iter().copied().filter(|(from, to)| from != to).collect();
+    // The index finds keys through the log: all of them first, then the log changes, then the index.
+    let find = |(from, to): (Location, Location)| {
+        let position = space.index.find(space.log.key(from), &space.log);
+        (position.expect("a living record's key is in the index"), from, to)
+    };
+    let moves: Vec<_> = moved.into_iter().map(find).collect();
+    space.log.install(rewritten);
+    for (position, from, to) in moves {
+        space.index.relocate(position, from, to);
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::compaction::Trim;
 use super::hash::HashKv;
-use super::key_index::Place;
+use super::key_index::{Place, Version};
 use super::log::{self, Location, SharedChunk};
 use super::record::Record;
 use super::revision::Stamp;
@@ -113,7 +113,8 @@ impl Rebuilt {
             return Err(wrong(&format!("says that it was written at {}", fields.modified)));
         }
         let space = &mut self.space;
-        let newest = space.index.newest(fields.key);
+        let position = space.index.find(fields.key, &space.log);
+        let newest = position.ok().map(|position| space.index.newest_at(position));
         let living = newest.filter(|place| !place.is_tombstone());
         let is_first = fields.version == 1;
         if !record.tombstone
@@ -142,7 +143,8 @@ impl Rebuilt {
             _ => {}
         }
         let previous = newest.map(|place| space.log.record(place.location()).stamp.main);
-        space.index.push(fields.key, main, Place::new(location, record.tombstone), previous);
+        let version = Version { main, place: Place::new(location, record.tombstone) };
+        space.index.push(position, fields.key, version, previous, &space.log);
         if let Some(place) = newest {
             space.log.supersede(place.location(), main);
         }

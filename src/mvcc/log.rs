@@ -123,10 +123,6 @@ pub(super) struct Part {
 }
 
 impl Part {
-    pub(super) fn record(&self, offset: usize) -> Record<'_> {
-        parse(&self.data[offset..])
-    }
-
     /// Every record with its offset and the revision that superseded it, if any did.
     pub(super) fn records(&self) -> impl Iterator<Item = (usize, Record<'_>, Option<Revision>)> {
         let mut superseded = self.superseded.iter().peekable();
@@ -241,6 +237,10 @@ impl Log {
         parse(&self.chunk(at.chunk()).bytes()[at.offset()..])
     }
 
+    pub(super) fn key(&self, at: Location) -> &[u8] {
+        self.record(at).key().expect("a record of the revision log has a key")
+    }
+
     pub(super) fn fields(&self, at: Location) -> Fields<'_> {
         fields(&self.record(at))
     }
@@ -315,15 +315,10 @@ impl Log {
         self.chunks.get(&number).is_some_and(|chunk| chunk.dead_bytes * 2 >= chunk.bytes().len())
     }
 
-    /// Rewrites a sealed chunk without the records that `is_dead` names (by offset), and tells for each that stays
-    /// where it lay and where it lies now.
-    pub(super) fn rewrite(
-        &mut self,
-        number: u64,
-        is_dead: impl Fn(usize) -> bool,
-    ) -> Vec<(Location, Location)> {
-        let Some(chunk) = self.chunks.get_mut(&number) else { return Vec::new() };
-        let Data::Sealed(old) = &chunk.data else { unreachable!("only sealed chunks are rewritten") };
+    /// What a sealed chunk comes to without the records that `is_dead` names (by offset).
+    pub(super) fn rewritten(&self, number: u64, is_dead: impl Fn(usize) -> bool) -> Rewritten {
+        let chunk = self.chunk(number);
+        let old = chunk.bytes();
         let mut data = Vec::with_capacity(old.len() - chunk.dead_bytes);
         let mut moved = Vec::new();
         for (offset, record) in records(old) {
@@ -332,6 +327,13 @@ impl Log {
                 data.extend_from_slice(&old[offset..offset + record.len]);
             }
         }
+        Rewritten { number, data, moved }
+    }
+
+    /// Puts a rewritten chunk in the place of the old one.
+    pub(super) fn install(&mut self, rewritten: Rewritten) {
+        let Rewritten { number, data, moved } = rewritten;
+        let chunk = self.chunks.get_mut(&number).expect("the chunk that was rewritten is there");
         chunk.superseded.retain_mut(|entry| {
             let found = moved.binary_search_by_key(&(entry.offset as usize), |(from, _)| from.offset());
             found.is_ok_and(|i| {
@@ -339,7 +341,7 @@ impl Log {
                 true
             })
         });
-        self.bytes -= (old.len() - data.len()) as u64;
+        self.bytes -= (chunk.bytes().len() - data.len()) as u64;
         self.dead_bytes -= chunk.dead_bytes as u64;
         chunk.dead = Arc::default();
         chunk.dead_bytes = 0;
@@ -348,7 +350,6 @@ impl Log {
         } else {
             chunk.data = Data::Sealed(Bytes::from(data));
         }
-        moved
     }
 
     /// Every chunk at this moment.
@@ -356,6 +357,14 @@ impl Log {
         let share = |chunk: &Chunk| SharedChunk { data: chunk.share(), dead: Arc::clone(&chunk.dead) };
         self.chunks.values().map(share).collect()
     }
+}
+
+/// A chunk without its dead records, before it takes the old one's place.
+pub(super) struct Rewritten {
+    number: u64,
+    data: Vec<u8>,
+    /// Of each record that stays, in order: where it lay, and where it will lie.
+    pub(super) moved: Vec<(Location, Location)>,
 }
 
 /// A chunk's content at one moment, with what is dead in it.

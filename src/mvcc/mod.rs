@@ -3,7 +3,7 @@
 
 //!
 //! `op` says what can be asked. `store` is the handle; `range`, `txn`, `write_txn` answer; `events` and `hash` walk
-//! history; `compaction` gives history up. Below them lie the `log` of encoded `record`s and the `key_index` over it,
+//! history; `compaction` gives history up. Below them lie the `log` of encoded `record`s and the `key_index` (`ordered`) over it,
 //! the seam behind which the log may move to disk.
 
 mod op;
@@ -16,6 +16,7 @@ mod hash;
 mod compaction;
 mod frozen;
 mod key_index;
+mod ordered;
 mod log;
 mod record;
 mod revision;

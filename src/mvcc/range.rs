@@ -50,7 +50,7 @@ impl View for &Space {
             }
             return;
         }
-        for (_, slot) in self.index.range(range, None) {
+        for slot in self.index.range(range, None, &self.log) {
             let seen = self.index.seen_at(slot, at, &self.log).filter(|place| !place.is_tombstone());
             if seen.is_some_and(|place| visit(self, place).is_break()) {
                 return;
@@ -101,13 +101,13 @@ impl<'a> PinnedView<'a> {
             self.is_lost = true;
             return None;
         }
-        for (i, (key, slot)) in space.index.range(range, after).enumerate() {
+        for (i, slot) in space.index.range(range, after, &space.log).enumerate() {
             let seen = space.index.seen_at(slot, at, &space.log).filter(|place| !place.is_tombstone());
             if seen.is_some_and(|place| visit(&space, place).is_break()) {
                 return None;
             }
             if i + 1 == KEYS_PER_SLICE {
-                return Some(key.into());
+                return Some(space.index.key(slot, &space.log).into());
             }
         }
         None

@@ -118,6 +118,11 @@ impl<'a> Record<'a> {
         })
     }
 
+    /// The body's key alone.
+    pub(super) fn key(&self) -> Option<&'a [u8]> {
+        take_bytes(&mut { self.body }, KEY)
+    }
+
     /// The body's fields; None when it is not one that [`Draft::encode`] wrote.
     pub(super) fn fields(&self) -> Option<Fields<'a>> {
         let mut rest = self.body;

@@ -94,7 +94,7 @@ impl Space {
 
     /// The change of `key` that a read at `at` sees, if the key exists then.
     pub(super) fn find(&self, key: &[u8], at: Revision) -> Option<Place> {
-        let slot = self.index.slot(key)?;
+        let slot = self.index.slot(key, &self.log)?;
         self.index.seen_at(slot, at, &self.log).filter(|place| !place.is_tombstone())
     }
 }

@@ -4,10 +4,11 @@ use std::ops::ControlFlow;
 
 use parking_lot::RwLockWriteGuard;
 
-use super::key_index::Place;
+use super::key_index::{Place, Version};
 use super::op::{
     DeleteOp, DeleteResult, Event, EventKind, KeyRange, KeyValue, PutOp, PutResult, RangeOp, RangeResult,
 };
+use super::ordered::Position;
 use super::range::{self, View};
 use super::record::{Draft, DraftPut};
 use super::revision::Stamp;
@@ -61,7 +62,8 @@ impl<'a> WriteTxn<'a> {
 
     pub(crate) fn put(&mut self, op: &PutOp) -> PutResult {
         let main = self.next();
-        let newest = self.space.index.newest(&op.key);
+        let position = self.space.index.find(&op.key, &self.space.log);
+        let newest = position.ok().map(|position| self.space.index.newest_at(position));
         let living = newest.filter(|place| !place.is_tombstone());
         let kept = living.filter(|_| op.prev_kv || op.ignore_value);
         let previous_kv = kept.map(|place| self.space.log.key_value(place.location()));
@@ -86,7 +88,7 @@ impl<'a> WriteTxn<'a> {
         if let Some(previous) = previous_kv.as_ref().filter(|_| op.ignore_value) {
             kv.value = previous.value.clone();
         }
-        self.write(newest, EventKind::Put, kv);
+        self.write(position, EventKind::Put, kv);
         PutResult { revision: main, prev_kv: previous_kv.filter(|_| op.prev_kv) }
     }
 
@@ -106,11 +108,8 @@ impl<'a> WriteTxn<'a> {
             let key = self.space.log.key_value_head(place.location()).key;
             let mod_revision = self.next();
             self.space.key_count -= 1;
-            self.write(
-                Some(*place),
-                EventKind::Delete,
-                KeyValue { key, mod_revision, ..KeyValue::default() },
-            );
+            let position = self.space.index.find(&key, &self.space.log);
+            self.write(position, EventKind::Delete, KeyValue { key, mod_revision, ..KeyValue::default() });
         }
         DeleteResult { revision: self.revision(), deleted: places.len() as i64, prev_kvs }
     }
@@ -120,7 +119,7 @@ impl<'a> WriteTxn<'a> {
     }
 
     /// Appends one change to log and index.
-    fn write(&mut self, newest: Option<Place>, kind: EventKind, kv: KeyValue) {
+    fn write(&mut self, position: Result<Position, Position>, kind: EventKind, kv: KeyValue) {
         let main = self.next();
         let sub = u32::try_from(self.events.len()).expect("a transaction holds fewer than 2^32 changes");
         let is_tombstone = kind == EventKind::Delete;
@@ -132,9 +131,11 @@ impl<'a> WriteTxn<'a> {
         });
         let draft = Draft { stamp: Stamp { main, sub }, key: &kv.key, put };
         let space = &mut *self.space;
+        let newest = position.ok().map(|position| space.index.newest_at(position));
         let previous = newest.map(|place| space.log.record(place.location()).stamp.main);
         let location = space.log.append(&draft);
-        space.index.push(&kv.key, main, Place::new(location, is_tombstone), previous);
+        let version = Version { main, place: Place::new(location, is_tombstone) };
+        space.index.push(position, &kv.key, version, previous, &space.log);
         if let Some(place) = newest {
             space.log.supersede(place.location(), main);
         }
@@ -148,7 +149,7 @@ pub(super) fn check_put(space: &Space, op: &PutOp, leases: &dyn Leases) -> Resul
         return Err(WriteError::LeaseNotFound);
     }
     let keeps = op.ignore_value || op.ignore_lease;
-    if keeps && space.index.newest(&op.key).is_none_or(Place::is_tombstone) {
+    if keeps && space.index.newest(&op.key, &space.log).is_none_or(Place::is_tombstone) {
         return Err(WriteError::KeyNotFound);
     }
     Ok(())
