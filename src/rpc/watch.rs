@@ -155,7 +155,7 @@ impl Stream for Answers {
             }
             let message = match self.poll_long(context) {
                 Some(message) => message,
-                None => match self.stream.poll_next(context) {
+                None => match self.stream.poll_take(context) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Next::Nothing) => continue,
                     Poll::Ready(Next::Message(message)) => message,

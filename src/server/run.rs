@@ -96,6 +96,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<Ended, Error
     let ended = member.wait(&config, &identity, &stop).await;
     tracing::info!(?ended, "stopping");
     member.raft.shutdown(config.request_timeout()).await;
+    // Streams never end by themselves, and connections wait for their streams.
+    member.hub.close();
     ports.close().await;
     ended
 }

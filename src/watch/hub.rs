@@ -1,11 +1,13 @@
 //! The one place that hears of each revision and passes it on to the streams in step with it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::groups::{Groups, Synced, Token};
 use super::stream::{Shared, Stream};
+use super::watcher::CloseReason;
 use crate::mvcc::{Event, Store};
 use crate::types::Revision;
 
@@ -29,8 +31,11 @@ pub(super) struct State {
     /// Streams that asked for their progress at a revision the store has and `delivered` has not.
     pub(super) awaiting_progress: Vec<(Revision, Arc<Shared>)>,
     next_token: u64,
-    streams: usize,
+    /// Every open stream, by a number of its own.
+    streams: HashMap<u64, Arc<Shared>>,
+    next_stream: u64,
     watchers: usize,
+    is_closed: bool,
 }
 
 /// The events of one revision, shared by all streams that are told of them.
@@ -56,8 +61,10 @@ impl Hub {
             groups: Groups::default(),
             awaiting_progress: Vec::new(),
             next_token: 0,
-            streams: 0,
+            streams: HashMap::new(),
+            next_stream: 0,
             watchers: 0,
+            is_closed: false,
         };
         Hub { inner: Arc::new(Inner { store, state: Mutex::new(state) }) }
     }
@@ -84,15 +91,29 @@ impl Hub {
 
     /// A new stream without watchers.
     pub fn stream(&self) -> Stream {
-        self.inner.state.lock().streams += 1;
-        Stream::new(self.clone())
+        let mut state = self.inner.state.lock();
+        let number = state.next_stream;
+        state.next_stream += 1;
+        let shared = Arc::new(Shared::default());
+        if state.is_closed {
+            shared.close(CloseReason::Stopped);
+        }
+        state.streams.insert(number, shared.clone());
+        Stream::new(self.clone(), number, shared)
+    }
+
+    /// The server stops: ends every stream, and those to come.
+    pub fn close(&self) {
+        let mut state = self.inner.state.lock();
+        state.is_closed = true;
+        state.streams.values().for_each(|stream| stream.close(CloseReason::Stopped));
     }
 
     pub fn counts(&self) -> Counts {
         let state = self.inner.state.lock();
         let synced = state.groups.len();
         Counts {
-            streams: state.streams,
+            streams: state.streams.len(),
             watchers: state.watchers,
             slow: state.watchers.saturating_sub(synced),
         }
@@ -154,11 +175,12 @@ impl State {
         self.groups.insert(token, watcher);
     }
 
-    pub(super) fn stream_ended(&mut self, stream: &Arc<Shared>, tokens: impl Iterator<Item = Token>) {
+    pub(super) fn stream_ended(&mut self, number: u64, tokens: impl Iterator<Item = Token>) {
         for token in tokens {
             self.forget(token);
         }
-        self.awaiting_progress.retain(|(_, waiting)| !Arc::ptr_eq(waiting, stream));
-        self.streams -= 1;
+        if let Some(stream) = self.streams.remove(&number) {
+            self.awaiting_progress.retain(|(_, waiting)| !Arc::ptr_eq(waiting, &stream));
+        }
     }
 }

@@ -29,6 +29,7 @@ const TOLD_BEFORE_CATCH_UP: usize = 64;
 const SHORT_CATCH_UP: i64 = 2000;
 
 /// What both halves of a stream and the hub share.
+#[derive(Default)]
 pub(super) struct Shared {
     state: Mutex<State>,
     /// Wakes who waits for messages.
@@ -113,7 +114,7 @@ pub struct CaughtUp {
     token: Token,
     /// The store's revision when the read began.
     revision: Revision,
-    read: Result<(Vec<(Revision, Vec<Event>)>, Revision), mvcc::Error>,
+    read: Result<mvcc::History, mvcc::Error>,
     compacted: Revision,
 }
 
@@ -161,6 +162,10 @@ impl Shared {
             drop(state);
             self.output.wake();
         }
+    }
+
+    pub(super) fn close(&self, reason: CloseReason) {
+        self.push(Message::Closed(reason));
     }
 
     fn push(&self, message: Message) {
@@ -314,7 +319,7 @@ impl Requests {
 
     /// The server ends the stream: nothing is told after the reason.
     pub fn close(&self, reason: CloseReason) {
-        self.shared.push(Message::Closed(reason));
+        self.shared.close(reason);
     }
 
     /// Ready while the client takes its messages in good time.
@@ -328,31 +333,31 @@ impl Requests {
 /// Gives what the client is to be told. Dropping it ends all watchers of the stream.
 pub struct Stream {
     hub: Hub,
+    /// The hub's name for it.
+    number: u64,
     shared: Arc<Shared>,
 }
 
 impl Stream {
-    pub(super) fn new(hub: Hub) -> Self {
-        let shared =
-            Shared { state: Mutex::default(), output: AtomicWaker::new(), input: AtomicWaker::new() };
-        Stream { hub, shared: Arc::new(shared) }
+    pub(super) fn new(hub: Hub, number: u64, shared: Arc<Shared>) -> Self {
+        Stream { hub, number, shared }
     }
 
     pub fn requests(&self) -> Requests {
         Requests { hub: self.hub.clone(), shared: self.shared.clone() }
     }
 
-    /// As [`Stream::next`], and arranges to be woken when there is nothing.
-    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Next> {
+    /// As [`Stream::take`], and arranges to be woken when there is nothing.
+    pub fn poll_take(&mut self, context: &mut Context<'_>) -> Poll<Next> {
         self.shared.output.register(context.waker());
-        match self.next() {
+        match self.take() {
             Next::Nothing => Poll::Pending,
             next => Poll::Ready(next),
         }
     }
 
     /// What to tell the client, or to read for it, now.
-    pub fn next(&mut self) -> Next {
+    pub fn take(&mut self) -> Next {
         loop {
             let mut state = self.shared.state.lock();
             if (state.queue.is_empty() || state.told >= TOLD_BEFORE_CATCH_UP)
@@ -455,7 +460,7 @@ impl Drop for Stream {
         state.queue.clear();
         let watchers = std::mem::take(&mut state.watchers);
         drop(state);
-        hub.stream_ended(&self.shared, watchers.into_values().map(|w| w.token));
+        hub.stream_ended(self.number, watchers.into_values().map(|w| w.token));
         drop(hub);
         self.shared.input.wake();
     }

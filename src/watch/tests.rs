@@ -91,7 +91,7 @@ fn from(start: i64) -> Create {
 fn told(world: &World, stream: &mut Stream) -> Vec<String> {
     let mut lines = Vec::new();
     loop {
-        match stream.next() {
+        match stream.take() {
             Next::Nothing => return lines,
             Next::Message(message) => lines.push(line(&message)),
             Next::CatchUp(catch_up) => {
@@ -192,9 +192,9 @@ fn what_is_written_while_a_watcher_catches_up_is_neither_lost_nor_told_twice() {
     world.put("a", "1");
     let mut stream = world.stream();
     stream.requests().create(from(1));
-    let Next::Message(created) = stream.next() else { panic!("a created message comes first") };
+    let Next::Message(created) = stream.take() else { panic!("a created message comes first") };
     assert_eq!(line(&created), "0 created at 2");
-    let Next::CatchUp(catch_up) = stream.next() else { panic!("then history is read") };
+    let Next::CatchUp(catch_up) = stream.take() else { panic!("then history is read") };
     let done = catch_up.run(world.applier.state().store());
     world.put("a", "2");
     assert_eq!(stream.caught_up(done).as_ref().map(line).as_deref(), Some("0 at 2: a=1@2"));
@@ -423,4 +423,15 @@ fn a_closed_stream_says_why() {
     let mut stream = world.stream();
     stream.requests().close(CloseReason::NoLeader);
     assert_eq!(told(&world, &mut stream), ["closed: NoLeader"]);
+}
+
+#[test]
+fn a_closed_hub_ends_its_streams_and_those_to_come() {
+    let mut world = World::new();
+    let mut stream = world.stream();
+    stream.requests().create(all());
+    world.put("a", "1");
+    world.hub.close();
+    assert_eq!(told(&world, &mut stream), ["0 created at 1", "0 at 2: a=1@2", "closed: Stopped"]);
+    assert_eq!(told(&world, &mut world.stream()), ["closed: Stopped"]);
 }
