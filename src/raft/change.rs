@@ -164,8 +164,7 @@ fn next_membership(
     let metrics = shared.raft()?.metrics();
     let effective = Arc::clone(&metrics.borrow_watched().membership_config);
     let mut voters: BTreeSet<MemberId> = effective.voter_ids().collect();
-    let mut nodes: BTreeMap<_, _> =
-        effective.nodes().map(|(id, member)| (*id, member.clone())).collect();
+    let mut nodes: BTreeMap<_, _> = effective.nodes().map(|(id, member)| (*id, member.clone())).collect();
     match change {
         // One that is to vote begins to when it is in step, see `admit`.
         Change::Add(member) => {

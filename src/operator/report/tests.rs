@@ -53,6 +53,7 @@ fn look(silent: &[u32]) -> Observed {
         state: ProcessState::Running,
         settings: Settings::default(),
         ask_at: Some(addressing.client_url(name)),
+        ready: true,
         node: Some("node-1".to_owned()),
     };
     let mark = |name: &MemberName| crate::operator::DiskMark {
