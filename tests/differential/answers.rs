@@ -79,7 +79,8 @@ pub(crate) fn of<A: Headed + std::fmt::Debug>(result: Result<Response<A>, Status
 }
 
 /// Members are listed by identity, and those differ between the clusters: checks that, then goes by name.
-fn put_in_order(members: &mut [pb::Member]) -> &'static str {
+#[expect(clippy::ptr_arg, reason = "it is handed over as a function of what a message lends")]
+fn put_in_order(members: &mut Vec<pb::Member>) -> &'static str {
     let is_in_order = members.is_sorted_by_key(|member| member.id);
     members.sort_by_key(|member| (member.name.clone(), member.peer_ur_ls.clone()));
     if is_in_order { "" } else { " but not in order of identity" }
