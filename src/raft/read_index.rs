@@ -80,7 +80,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 
 async fn round(shared: &Arc<Shared>, readers: Vec<Waiter>, followers: Vec<oneshot::Sender<Option<u64>>>) {
     let deadline = shared.request_deadline();
-    let mut index = ask(shared).await;
+    let mut index = read_index(shared).await;
     for follower in followers {
         // A follower asks again by itself.
         let _ = follower.send(index);
@@ -90,25 +90,11 @@ async fn round(shared: &Arc<Shared>, readers: Vec<Waiter>, followers: Vec<onesho
             () = shared.reads.leader_changed.notified() => {}
             () = sleep(shared.timing.heartbeat) => {}
         }
-        index = timeout_at(deadline, ask(shared)).await.ok().flatten();
+        index = timeout_at(deadline, read_index(shared)).await.ok().flatten();
     }
     match index {
         Some(index) => shared.applied.when(index, deadline, readers),
         None => readers.into_iter().for_each(|reader| drop(reader.send(Err(Error::Timeout)))),
-    }
-}
-
-/// [`read_index`] of who leads now; none also when that changes meanwhile: who was asked may be gone, and
-/// to wait for him would keep the readers from the new leader.
-async fn ask(shared: &Arc<Shared>) -> Option<u64> {
-    tokio::select! {
-        biased;
-        index = read_index(shared) => index,
-        () = shared.reads.leader_changed.notified() => {
-            // It is for those who wait to ask again, too.
-            shared.reads.leader_changed.notify_one();
-            None
-        }
     }
 }
 
