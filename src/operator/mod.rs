@@ -1,7 +1,7 @@
 //! The operator: observe -> validate -> plan -> perform one step -> report.
 //!
 //! [`reconcile`] is one pass of that sentence. It gathers one value, [`Observed`]; makes of the
-//! spec a [`Validated`] one, or says what is wrong with it; asks [`plan`] for at most one
+//! spec a [`Validated`] one, or says what is wrong with it; asks [`plan()`] for at most one
 //! [`Step`], with the reason for it and what it waits for; has the platform perform it; and
 //! publishes what [`report`] makes of all that. The next pass begins from what it finds, so a
 //! restart at any point, a call that timed out but took effect, or a spec that was edited in the

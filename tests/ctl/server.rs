@@ -68,6 +68,7 @@ impl Place {
 
 impl Cluster {
     /// Healthy, under its final name and with the cluster version set: nothing of its own is left to be written.
+    #[expect(clippy::disallowed_methods, reason = "bounded looks at other processes, without a runtime")]
     fn wait_until_settled(&self) {
         let start = Instant::now();
         while !self.is_settled() {

@@ -224,7 +224,7 @@ pub(crate) async fn run(clusters: [Cluster; 2], seed: u64, duration: Duration) -
         let result = round(&mut sides, &mut generator, &mut watches, &mut future, mark).await;
         result.with_context(|| format!("round {rounds}, KVORUM_SEED={seed}, {:?}", sides.known))?;
     }
-    println!("{rounds} rounds, revision {}, KVORUM_SEED={seed}", sides.known.revision);
+    tracing::info!(rounds, revision = %sides.known.revision, seed, "rounds done");
     Ok(())
 }
 

@@ -14,7 +14,6 @@ mod empty_disk;
 mod http;
 mod leadership;
 mod membership;
-mod operator;
 mod timing;
 mod watch;
 
