@@ -3,9 +3,15 @@
 //! CRC-32C over the bucket's name `key` and then key and value of every revision that etcd's bucket holds
 //! up to a revision, in order (`storage/mvcc/hash.go`). Of the revisions at or below the compacted one only
 //! those count that are still their key's last at the hashed revision, unless there is no such revision at all:
-//! then etcd counts everything that is left.
+//! then etcd counts everything that is left. A key that was deleted and put again in the hashed revision itself
+//! has none: etcd looks no further than the tombstone.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
 
 use super::log::Part;
+use super::record::Record;
 use super::store::{Error, Store};
 use crate::types::Revision;
 
@@ -31,12 +37,14 @@ pub(super) struct Hasher {
     /// CRC by the rule, and CRC of everything as long as no living revision was met.
     crc: u32,
     crc_of_all: Option<u32>,
+    /// Keys deleted and put again at `through`.
+    reborn: HashSet<Bytes>,
 }
 
 impl Hasher {
     pub(super) fn new(compacted: Revision, through: Revision, is_compaction: bool) -> Self {
         let crc = crc32c::crc32c(b"key");
-        Hasher { compacted, through, is_compaction, crc, crc_of_all: Some(crc) }
+        Hasher { compacted, through, is_compaction, crc, crc_of_all: Some(crc), reborn: HashSet::new() }
     }
 
     /// Takes in a chunk; chunks come in order.
@@ -54,18 +62,30 @@ impl Hasher {
                 continue;
             }
             let is_last = superseded.is_none_or(|by| by > self.through);
-            let is_living = is_last && (!record.tombstone || self.is_compaction && main == self.through);
+            let is_living = is_last && self.counts_as_living(&record);
             let key = record.stamp.bucket_key(record.tombstone);
             let add =
                 |crc: u32| crc32c::crc32c_append(crc32c::crc32c_append(crc, key.as_bytes()), record.body);
             if is_living {
                 self.crc_of_all = None;
             }
+            if record.tombstone && main == self.through && !is_last {
+                self.reborn.extend(record.key().map(Bytes::copy_from_slice));
+            }
             self.crc_of_all = self.crc_of_all.map(add);
             if !is_compacted || is_last {
                 self.crc = add(self.crc);
             }
         }
+    }
+
+    /// For the last record of its key.
+    fn counts_as_living(&self, record: &Record<'_>) -> bool {
+        if self.is_compaction {
+            return !record.tombstone || record.stamp.main == self.through;
+        }
+        let is_reborn = || record.key().is_some_and(|key| self.reborn.contains(key));
+        !record.tombstone && !(record.stamp.main == self.through && is_reborn())
     }
 
     pub(super) fn finish(self) -> HashKv {

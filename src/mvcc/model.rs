@@ -161,12 +161,15 @@ impl Model {
     }
 
     /// Of every key the last change up to `revision`, unless it is a tombstone. One at `revision` itself counts
-    /// for a compaction.
+    /// for a compaction; otherwise it hides that its key was put again in the same revision.
     fn last_changes(&self, revision: Revision, is_compaction: bool) -> BTreeSet<(i64, i64)> {
         let mut last: BTreeMap<Bytes, ((i64, i64), bool)> = BTreeMap::new();
         for (stamp, (tombstone, body)) in self.bucket.range(..(revision.0 + 1, 0)) {
             let key = mvccpb::KeyValue::decode(body.clone()).unwrap().key;
-            last.insert(key, (*stamp, *tombstone));
+            let is_hidden = last.get(&key).is_some_and(|(before, gone)| *gone && before.0 == revision.0);
+            if is_compaction || !is_hidden {
+                last.insert(key, (*stamp, *tombstone));
+            }
         }
         last.into_values()
             .filter(|(stamp, tombstone)| !tombstone || is_compaction && stamp.0 == revision.0)

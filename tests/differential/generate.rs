@@ -238,12 +238,15 @@ impl Generator {
     }
 }
 
+/// Whether a transaction may delete a key and put it again.
+pub(crate) fn deletes_openly(txn: &pb::TxnRequest) -> bool {
+    contains_open_delete(&txn.success) || contains_open_delete(&txn.failure)
+}
+
 fn contains_open_delete(ops: &[pb::RequestOp]) -> bool {
     ops.iter().any(|op| match &op.request {
         Some(Request::RequestDeleteRange(delete)) => delete.range_end.as_ref() == b"\0",
-        Some(Request::RequestTxn(txn)) => {
-            contains_open_delete(&txn.success) || contains_open_delete(&txn.failure)
-        }
+        Some(Request::RequestTxn(txn)) => deletes_openly(txn),
         _ => false,
     })
 }

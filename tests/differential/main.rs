@@ -1,7 +1,8 @@
 //! Ours against real etcd: the same random requests to both, and the answers must be equal: fields, order,
 //! revisions, gRPC codes and texts. Identities and URLs are normalised, the Raft term is left out.
 //!
-//! `KVORUM_SEED` repeats a run; `KVORUM_DIFFERENTIAL_SECONDS` sets how long each test goes on (default 25);
+//! The seed is always the same, so that a landing depends on nothing but what lands; `KVORUM_SEED` sets another,
+//! `KVORUM_SEED=new` a new one; `KVORUM_DIFFERENTIAL_SECONDS` sets how long each test goes on (default 25);
 //! `KVORUM_TEST_SERVER` names another server to put in our place: real etcd tests the comparison itself.
 
 #[path = "../common/address.rs"]
@@ -22,9 +23,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use cluster::Cluster;
 
 fn seed() -> u64 {
-    match std::env::var("KVORUM_SEED") {
-        Ok(seed) => seed.parse().expect("KVORUM_SEED is a number"),
-        Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970").as_secs(),
+    match std::env::var("KVORUM_SEED").as_deref() {
+        Ok("new") => SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970").as_secs(),
+        Ok(seed) => seed.parse().expect("KVORUM_SEED is a number or \"new\""),
+        Err(_) => 1_795_380_235,
     }
 }
 

@@ -4,6 +4,7 @@ use std::future::Future;
 
 use anyhow::{Context, bail};
 use kvorum::proto::etcdserverpb as pb;
+use pb::request_op::Request;
 
 use crate::answers::{self, Answer};
 use crate::cluster::{Clients, Cluster, Member};
@@ -13,6 +14,9 @@ const LINKED: std::time::Duration = std::time::Duration::from_millis(5500);
 
 /// A member gives its leader up within two election timeouts, and its streams after three more.
 const LEADERLESS: std::time::Duration = std::time::Duration::from_secs(15);
+
+/// etcd looks at it every five seconds.
+const STORAGE_VERSION_KNOWN: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Both clusters, and what was found different so far.
 struct Pair {
@@ -88,6 +92,14 @@ fn put(key: &'static str) -> pb::PutRequest {
     pb::PutRequest { key: key.into(), value: "v".into(), ..Default::default() }
 }
 
+/// Passes the check for keys named twice, which leaves out a delete of "every key from this one on".
+fn deleted_and_put(key: &'static str) -> pb::TxnRequest {
+    let everything = pb::DeleteRangeRequest { key: key.into(), range_end: "\0".into(), prev_kv: false };
+    let requests = [Request::RequestDeleteRange(everything), Request::RequestPut(put(key))];
+    let success = requests.map(|request| pb::RequestOp { request: Some(request) }).to_vec();
+    pb::TxnRequest { success, ..Default::default() }
+}
+
 fn range(key: &'static str) -> pb::RangeRequest {
     pb::RangeRequest { key: key.into(), ..Default::default() }
 }
@@ -116,6 +128,11 @@ async fn fresh_store(pair: &mut Pair) {
     same!(pair, 0, "hash after compaction", maintenance.hash_kv(pb::HashKvRequest { revision: 2 }));
     same!(pair, 0, "hash below compaction", maintenance.hash_kv(pb::HashKvRequest { revision: 1 }));
     same!(pair, 0, "hash of the future", maintenance.hash_kv(pb::HashKvRequest { revision: 9 }));
+    same!(pair, 0, "a key deleted and put again", kv.txn(deleted_and_put("a")));
+    same!(pair, 0, "hash when nothing else lives", maintenance.hash_kv(pb::HashKvRequest::default()));
+    same!(pair, 0, "put beside it", kv.put(put("b")));
+    same!(pair, 0, "hash at its revision", maintenance.hash_kv(pb::HashKvRequest { revision: 3 }));
+    same!(pair, 0, "hash one revision later", maintenance.hash_kv(pb::HashKvRequest { revision: 4 }));
     same!(pair, 0, "defragment", maintenance.defragment(pb::DefragmentRequest {}));
     same!(pair, 0, "member list", cluster.member_list(pb::MemberListRequest { linearizable: true }));
     same!(pair, 0, "move to nobody", maintenance.move_leader(pb::MoveLeaderRequest { target_id: 5 }));
@@ -397,6 +414,9 @@ async fn a_running_learner(pair: &mut Pair) -> anyhow::Result<()> {
     same!(pair, 1, "put at a learner", kv.put(put("a")));
     same!(pair, 1, "put without a key at a learner", kv.put(put("")));
     same!(pair, 1, "read-only transaction at a learner", kv.txn(pb::TxnRequest::default()));
+    for cluster in &pair.clusters {
+        knows_the_storage_version(cluster, 1).await?;
+    }
     same!(pair, 1, "status of a learner", maintenance.status(pb::StatusRequest {}));
     same!(pair, 1, "alarms at a learner", maintenance.alarm(pb::AlarmRequest::default()));
     same!(pair, 1, "hash at a learner", maintenance.hash_kv(pb::HashKvRequest::default()));
@@ -428,6 +448,25 @@ async fn a_running_learner(pair: &mut Pair) -> anyhow::Result<()> {
         cluster.member_list(pb::MemberListRequest { linearizable: true })
     );
     Ok(())
+}
+
+/// Waits until a member has taken in the cluster's storage version, which it does some moment after it started.
+async fn knows_the_storage_version(cluster: &Cluster, member: usize) -> anyhow::Result<()> {
+    let version = async |member: usize| {
+        let status = cluster.members[member].maintenance().status(pb::StatusRequest {}).await?;
+        anyhow::Ok(status.into_inner().storage_version)
+    };
+    let deadline = std::time::Instant::now() + STORAGE_VERSION_KNOWN;
+    loop {
+        let (expected, found) = (version(0).await?, version(member).await?);
+        if found == expected {
+            return Ok(());
+        }
+        if std::time::Instant::now() > deadline {
+            bail!("{}: storage version {found:?} at member {member}, not {expected:?}", cluster.name());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
 }
 
 /// Two of three are gone: what needs a leader fails, what does not goes on.
