@@ -1,6 +1,7 @@
 //! Envelope to bytes and back: `proto/command.proto`, in which client requests keep their etcd messages.
 //!
-//! Decoding shares the entry's memory: keys and values are cut out of it, not copied.
+//! Decoding shares the entry's memory: keys and values are cut out of it, not copied. `rpc` turns its clients'
+//! requests into operations by the same functions, after its own checks.
 
 use bytes::Bytes;
 use prost::Message;
@@ -130,7 +131,7 @@ fn alarm_from_proto(op: &pb::AlarmRequest) -> Result<Command, DecodeError> {
     }
 }
 
-fn range_to_proto(range: &KeyRange) -> (Bytes, Bytes) {
+fn bounds_to_proto(range: &KeyRange) -> (Bytes, Bytes) {
     match range {
         KeyRange::One(key) => (key.clone(), Bytes::new()),
         KeyRange::Span(start, end) => (start.clone(), end.clone()),
@@ -149,7 +150,7 @@ fn put_to_proto(op: &PutOp) -> pb::PutRequest {
     }
 }
 
-fn put_from_proto(op: pb::PutRequest) -> PutOp {
+pub(crate) fn put_from_proto(op: pb::PutRequest) -> PutOp {
     PutOp {
         key: op.key,
         value: op.value,
@@ -161,17 +162,17 @@ fn put_from_proto(op: pb::PutRequest) -> PutOp {
 }
 
 fn delete_to_proto(op: &DeleteOp) -> pb::DeleteRangeRequest {
-    let (key, range_end) = range_to_proto(&op.range);
+    let (key, range_end) = bounds_to_proto(&op.range);
     pb::DeleteRangeRequest { key, range_end, prev_kv: op.prev_kv }
 }
 
-fn delete_from_proto(op: pb::DeleteRangeRequest) -> DeleteOp {
+pub(crate) fn delete_from_proto(op: pb::DeleteRangeRequest) -> DeleteOp {
     DeleteOp { range: KeyRange::of(op.key, op.range_end), prev_kv: op.prev_kv }
 }
 
-fn read_to_proto(op: &RangeOp) -> pb::RangeRequest {
+fn range_to_proto(op: &RangeOp) -> pb::RangeRequest {
     use pb::range_request::{SortOrder, SortTarget as Target};
-    let (key, range_end) = range_to_proto(&op.range);
+    let (key, range_end) = bounds_to_proto(&op.range);
     let target = match op.sort.map_or(SortTarget::Key, |sort| sort.target) {
         SortTarget::Key => Target::Key,
         SortTarget::Version => Target::Version,
@@ -202,7 +203,9 @@ fn read_to_proto(op: &RangeOp) -> pb::RangeRequest {
     }
 }
 
-fn read_from_proto(op: pb::RangeRequest) -> Result<RangeOp, DecodeError> {
+/// # Errors
+/// A sort order or target that etcd does not know.
+pub(crate) fn range_from_proto(op: pb::RangeRequest) -> Result<RangeOp, DecodeError> {
     use pb::range_request::{SortOrder, SortTarget as Target};
     let target = Target::try_from(op.sort_target).map_err(|_| unknown("sort_target", op.sort_target))?;
     let order = SortOrder::try_from(op.sort_order).map_err(|_| unknown("sort_order", op.sort_order))?;
@@ -221,6 +224,7 @@ fn read_from_proto(op: pb::RangeRequest) -> Result<RangeOp, DecodeError> {
     })
 }
 
+/// A target other than the key without an order sorts upwards, but only what the limit lets through.
 fn sort(target: pb::range_request::SortTarget, order: pb::range_request::SortOrder) -> Option<Sort> {
     use pb::range_request::{SortOrder, SortTarget as Target};
     let target = match target {
@@ -253,7 +257,7 @@ fn txn_from_proto(op: pb::TxnRequest) -> Result<TxnOp, DecodeError> {
 fn op_to_proto(op: &Op) -> pb::RequestOp {
     use pb::request_op::Request;
     let request = match op {
-        Op::Range(op) => Request::RequestRange(read_to_proto(op)),
+        Op::Range(op) => Request::RequestRange(range_to_proto(op)),
         Op::Put(op) => Request::RequestPut(put_to_proto(op)),
         Op::Delete(op) => Request::RequestDeleteRange(delete_to_proto(op)),
         Op::Txn(op) => Request::RequestTxn(txn_to_proto(op)),
@@ -264,7 +268,7 @@ fn op_to_proto(op: &Op) -> pb::RequestOp {
 fn op_from_proto(op: pb::RequestOp) -> Result<Op, DecodeError> {
     use pb::request_op::Request;
     Ok(match op.request.ok_or_else(|| missing("request of an operation"))? {
-        Request::RequestRange(op) => Op::Range(read_from_proto(op)?),
+        Request::RequestRange(op) => Op::Range(range_from_proto(op)?),
         Request::RequestPut(op) => Op::Put(put_from_proto(op)),
         Request::RequestDeleteRange(op) => Op::Delete(delete_from_proto(op)),
         Request::RequestTxn(op) => Op::Txn(txn_from_proto(op)?),
@@ -273,7 +277,7 @@ fn op_from_proto(op: pb::RequestOp) -> Result<Op, DecodeError> {
 
 fn compare_to_proto(compare: &Compare) -> pb::Compare {
     use pb::compare::{CompareResult as Result, CompareTarget as Target, TargetUnion};
-    let (key, range_end) = range_to_proto(&compare.range);
+    let (key, range_end) = bounds_to_proto(&compare.range);
     let result = match compare.result {
         CompareResult::Equal => Result::Equal,
         CompareResult::Greater => Result::Greater,
@@ -290,20 +294,40 @@ fn compare_to_proto(compare: &Compare) -> pb::Compare {
     pb::Compare { result: result.into(), target: target.into(), key, range_end, target_union: Some(union) }
 }
 
-fn compare_from_proto(compare: pb::Compare) -> Result<Compare, DecodeError> {
-    use pb::compare::{CompareResult as Answer, TargetUnion};
+/// A value that does not fit the target counts as the target's zero, as in etcd.
+///
+/// # Errors
+/// A result or a target that etcd does not know.
+pub(crate) fn compare_from_proto(compare: pb::Compare) -> Result<Compare, DecodeError> {
+    use pb::compare::{CompareResult as Answer, CompareTarget as Target, TargetUnion};
     let result = match Answer::try_from(compare.result).map_err(|_| unknown("result", compare.result))? {
         Answer::Equal => CompareResult::Equal,
         Answer::Greater => CompareResult::Greater,
         Answer::Less => CompareResult::Less,
         Answer::NotEqual => CompareResult::NotEqual,
     };
-    let target = match compare.target_union.ok_or_else(|| missing("target of a compare"))? {
-        TargetUnion::Version(version) => CompareTarget::Version(version),
-        TargetUnion::CreateRevision(revision) => CompareTarget::Create(Revision(revision)),
-        TargetUnion::ModRevision(revision) => CompareTarget::Mod(Revision(revision)),
-        TargetUnion::Value(value) => CompareTarget::Value(value),
-        TargetUnion::Lease(lease) => CompareTarget::Lease(LeaseId(lease)),
+    let union = compare.target_union;
+    let target = match Target::try_from(compare.target).map_err(|_| unknown("target", compare.target))? {
+        Target::Version => CompareTarget::Version(match union {
+            Some(TargetUnion::Version(version)) => version,
+            _ => 0,
+        }),
+        Target::Create => CompareTarget::Create(match union {
+            Some(TargetUnion::CreateRevision(revision)) => Revision(revision),
+            _ => Revision(0),
+        }),
+        Target::Mod => CompareTarget::Mod(match union {
+            Some(TargetUnion::ModRevision(revision)) => Revision(revision),
+            _ => Revision(0),
+        }),
+        Target::Value => CompareTarget::Value(match union {
+            Some(TargetUnion::Value(value)) => value,
+            _ => Bytes::new(),
+        }),
+        Target::Lease => CompareTarget::Lease(match union {
+            Some(TargetUnion::Lease(lease)) => LeaseId(lease),
+            _ => LeaseId(0),
+        }),
     };
     Ok(Compare { range: KeyRange::of(compare.key, compare.range_end), result, target })
 }

@@ -2,7 +2,7 @@
 //! Pure: no clock, no randomness, no I/O; the same on every member.
 
 mod command;
-mod codec;
+pub(crate) mod codec;
 mod outcome;
 mod applier;
 mod proposals;

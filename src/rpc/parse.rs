@@ -5,12 +5,11 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
+use crate::apply::codec;
 use crate::flags::HostUrl;
-use crate::mvcc::{
-    Compare, CompareResult, CompareTarget, DeleteOp, KeyRange, Op, PutOp, RangeOp, Sort, SortTarget, TxnOp,
-};
+use crate::mvcc::{DeleteOp, KeyRange, Op, PutOp, RangeOp, Sort, SortTarget, TxnOp};
 use crate::proto::etcdserverpb as pb;
-use crate::types::{LeaseId, Revision};
+use crate::types::Revision;
 use crate::watch;
 
 /// Why a request is refused before anything is done for it.
@@ -40,42 +39,7 @@ pub(super) enum Invalid {
 
 pub(super) fn range(request: pb::RangeRequest) -> Result<RangeOp, Invalid> {
     check_key(&request.key)?;
-    let order =
-        pb::range_request::SortOrder::try_from(request.sort_order).map_err(|_| Invalid::SortOption)?;
-    let target =
-        pb::range_request::SortTarget::try_from(request.sort_target).map_err(|_| Invalid::SortOption)?;
-    Ok(RangeOp {
-        range: KeyRange::of(request.key, request.range_end),
-        limit: request.limit,
-        revision: Revision(request.revision),
-        sort: sort(order, target),
-        keys_only: request.keys_only,
-        count_only: request.count_only,
-        min_mod_revision: Revision(request.min_mod_revision),
-        max_mod_revision: Revision(request.max_mod_revision),
-        min_create_revision: Revision(request.min_create_revision),
-        max_create_revision: Revision(request.max_create_revision),
-        serializable: request.serializable,
-    })
-}
-
-/// A target other than the key without an order sorts upwards, but only what the limit lets through.
-fn sort(order: pb::range_request::SortOrder, target: pb::range_request::SortTarget) -> Option<Sort> {
-    use pb::range_request::{SortOrder, SortTarget as Target};
-    let target = match target {
-        Target::Key => SortTarget::Key,
-        Target::Version => SortTarget::Version,
-        Target::Create => SortTarget::Create,
-        Target::Mod => SortTarget::Mod,
-        Target::Value => SortTarget::Value,
-    };
-    let descending = order == SortOrder::Descend;
-    let after_limit = order == SortOrder::None;
-    (order != SortOrder::None || target != SortTarget::Key).then_some(Sort {
-        target,
-        descending,
-        after_limit,
-    })
+    codec::range_from_proto(request).map_err(|_| Invalid::SortOption)
 }
 
 /// RangeStream serves keys in order and nothing else.
@@ -99,19 +63,12 @@ pub(super) fn put(request: pb::PutRequest) -> Result<PutOp, Invalid> {
     if request.ignore_lease && request.lease != 0 {
         return Err(Invalid::LeaseProvided);
     }
-    Ok(PutOp {
-        key: request.key,
-        value: request.value,
-        lease: LeaseId(request.lease),
-        prev_kv: request.prev_kv,
-        ignore_value: request.ignore_value,
-        ignore_lease: request.ignore_lease,
-    })
+    Ok(codec::put_from_proto(request))
 }
 
 pub(super) fn delete_range(request: pb::DeleteRangeRequest) -> Result<DeleteOp, Invalid> {
     check_key(&request.key)?;
-    Ok(DeleteOp { range: KeyRange::of(request.key, request.range_end), prev_kv: request.prev_kv })
+    Ok(codec::delete_from_proto(request))
 }
 
 /// `ops_max` bounds the longest of the three lists; what they leave of it bounds nested transactions.
@@ -133,7 +90,8 @@ fn txn_parts(request: pb::TxnRequest, ops_max: usize) -> Result<TxnOp, Invalid> 
     };
     let success = branch(request.success)?;
     let failure = branch(request.failure)?;
-    let compares = request.compare.into_iter().map(compare).collect::<Result<_, _>>()?;
+    let compares = request.compare.into_iter().map(codec::compare_from_proto);
+    let compares = compares.collect::<Result<_, _>>().map_err(|_| Invalid::CompareOption)?;
     Ok(TxnOp { compares, success, failure })
 }
 
@@ -146,40 +104,6 @@ fn op(op: pb::RequestOp, ops_max: usize) -> Result<Op, Invalid> {
         Some(Request::RequestTxn(request)) => txn_parts(request, ops_max).map(Op::Txn),
         None => Err(Invalid::EmptyOp),
     }
-}
-
-/// A value that does not fit the target counts as the target's zero, as in etcd.
-fn compare(compare: pb::Compare) -> Result<Compare, Invalid> {
-    use pb::compare::{CompareResult as ProtoResult, CompareTarget as ProtoTarget, TargetUnion};
-    let result = match ProtoResult::try_from(compare.result).map_err(|_| Invalid::CompareOption)? {
-        ProtoResult::Equal => CompareResult::Equal,
-        ProtoResult::Greater => CompareResult::Greater,
-        ProtoResult::Less => CompareResult::Less,
-        ProtoResult::NotEqual => CompareResult::NotEqual,
-    };
-    let target = match ProtoTarget::try_from(compare.target).map_err(|_| Invalid::CompareOption)? {
-        ProtoTarget::Version => CompareTarget::Version(match compare.target_union {
-            Some(TargetUnion::Version(version)) => version,
-            _ => 0,
-        }),
-        ProtoTarget::Create => CompareTarget::Create(match compare.target_union {
-            Some(TargetUnion::CreateRevision(revision)) => Revision(revision),
-            _ => Revision(0),
-        }),
-        ProtoTarget::Mod => CompareTarget::Mod(match compare.target_union {
-            Some(TargetUnion::ModRevision(revision)) => Revision(revision),
-            _ => Revision(0),
-        }),
-        ProtoTarget::Value => CompareTarget::Value(match compare.target_union {
-            Some(TargetUnion::Value(value)) => value,
-            _ => Bytes::new(),
-        }),
-        ProtoTarget::Lease => CompareTarget::Lease(match compare.target_union {
-            Some(TargetUnion::Lease(lease)) => LeaseId(lease),
-            _ => LeaseId(0),
-        }),
-    };
-    Ok(Compare { range: KeyRange::of(compare.key, compare.range_end), result, target })
 }
 
 fn check_key(key: &Bytes) -> Result<(), Invalid> {
