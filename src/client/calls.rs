@@ -112,7 +112,24 @@ impl Client {
 
     /// All raised alarms.
     pub async fn alarms(&self) -> Result<pb::AlarmResponse, Error> {
-        self.unary("/etcdserverpb.Maintenance/Alarm", &pb::AlarmRequest::default(), Repeat::Safe, None).await
+        self.alarm(&pb::AlarmRequest::default()).await
+    }
+
+    /// Clears one alarm and answers with what was cleared.
+    pub async fn disarm(&self, alarm: &pb::AlarmMember) -> Result<pb::AlarmResponse, Error> {
+        let action = pb::alarm_request::AlarmAction::Deactivate.into();
+        self.alarm(&pb::AlarmRequest { action, member_id: alarm.member_id, alarm: alarm.alarm }).await
+    }
+
+    /// Raising and clearing an alarm twice changes nothing.
+    async fn alarm(&self, request: &pb::AlarmRequest) -> Result<pb::AlarmResponse, Error> {
+        self.unary("/etcdserverpb.Maintenance/Alarm", request, Repeat::Safe, None).await
+    }
+
+    /// Has one member give room back to its disk: ask it with [`Client::only`].
+    pub async fn defragment(&self) -> Result<pb::DefragmentResponse, Error> {
+        self.unary("/etcdserverpb.Maintenance/Defragment", &pb::DefragmentRequest {}, Repeat::Safe, None)
+            .await
     }
 
     pub async fn range(&self, request: &pb::RangeRequest) -> Result<pb::RangeResponse, Error> {

@@ -1,6 +1,6 @@
 //! The KV service: reads, writes, transactions, compaction.
 //!
-//! A write goes gate -> parse -> propose -> answer; a read goes gate -> parse -> read index (unless it may be
+//! A write goes gate -> quota -> parse -> propose -> answer; a read goes gate -> parse -> read index (unless it may be
 //! local) -> store -> answer. A read that may be large runs on a thread of its own, so that it delays nobody.
 
 use std::num::NonZero;
@@ -15,6 +15,7 @@ use tonic::Status;
 use super::gate::Gate;
 use super::grpc::{Encoded, Reply, frame};
 use super::header::Headers;
+use super::quota::{self, Quota};
 use super::{answer, parse, status};
 use crate::apply::{Command, Outcome};
 use crate::mvcc::{KeyRange, Op, RangeOp, RangeResult, Store, TxnOp};
@@ -32,6 +33,7 @@ pub(super) struct Kv {
     headers: Headers,
     handle: Handle,
     store: Store,
+    quota: Quota,
     txn_ops_max: usize,
     request_bytes_max: usize,
     /// Large reads at a time: more would only share the processors.
@@ -42,6 +44,7 @@ impl Kv {
     pub(super) fn new(
         gate: Arc<Gate>,
         headers: Headers,
+        quota: Quota,
         txn_ops_max: usize,
         request_bytes_max: usize,
     ) -> Self {
@@ -49,7 +52,7 @@ impl Kv {
         let store = headers.state.store().clone();
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         let large_reads = Arc::new(Semaphore::new(processors));
-        Kv { gate, headers, handle, store, txn_ops_max, request_bytes_max, large_reads }
+        Kv { gate, headers, handle, store, quota, txn_ops_max, request_bytes_max, large_reads }
     }
 
     pub(super) async fn range(
@@ -95,6 +98,7 @@ impl Kv {
         request: pb::PutRequest,
     ) -> Result<Reply<pb::PutResponse>, Status> {
         self.gate.unary(&headers, false)?;
+        self.quota.admit(quota::cost_of_put(&request)).await?;
         let op = parse::put(request).map_err(status::of_invalid)?;
         match self.propose(Command::Put(op)).await? {
             Outcome::Put(result) => Ok(answer::put(self.headers.at(result.revision), result).into()),
@@ -123,6 +127,7 @@ impl Kv {
         request: pb::TxnRequest,
     ) -> Result<Reply<pb::TxnResponse>, Status> {
         self.gate.unary(&headers, false)?;
+        self.quota.admit(quota::cost_of_txn(&request)).await?;
         let op = parse::txn(request, self.txn_ops_max).map_err(status::of_invalid)?;
         let result = if parse::txn_is_read_only(&op) {
             self.read_txn(op).await?

@@ -13,6 +13,7 @@ mod health;
 mod kv;
 mod maintenance;
 mod parse;
+mod quota;
 mod status;
 mod watch;
 
@@ -45,6 +46,7 @@ use self::header::Headers;
 use self::health::Health;
 use self::kv::Kv;
 use self::maintenance::Maintenance;
+use self::quota::Quota;
 use self::watch::Watch;
 
 /// gRPC's own part of a message that may come in, above the request itself.
@@ -90,7 +92,13 @@ impl Services {
         tokio::spawn(gate::watch_leader(Arc::downgrade(&gate), limits.election, clock.clone()));
         let headers = Headers { cluster, me, handle: handle.clone(), state };
         let bytes_max = limits.request_bytes_max + MESSAGE_OVERHEAD_BYTES;
-        let kv = Kv::new(gate.clone(), headers.clone(), limits.txn_ops_max, limits.request_bytes_max);
+        let quota = Quota {
+            me,
+            handle: handle.clone(),
+            state: headers.state.clone(),
+            bytes: u64::try_from(limits.quota_bytes).ok(),
+        };
+        let kv = Kv::new(gate.clone(), headers.clone(), quota, limits.txn_ops_max, limits.request_bytes_max);
         let watch = Watch {
             gate: gate.clone(),
             headers: headers.clone(),

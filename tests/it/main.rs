@@ -14,6 +14,7 @@ mod empty_disk;
 mod http;
 mod leadership;
 mod membership;
+mod quota;
 mod timing;
 mod watch;
 

@@ -47,8 +47,7 @@ pub(super) const MEMBER: &[Flag] = &[
         .help("Keep the server's pages in memory."),
     Flag::int("quota-backend-bytes", "0")
         .range("0 means 2 GiB, negative no limit")
-        .accepted("raise the NOSPACE alarm at this size; the figure is shown in status and metrics only")
-        .help("Size of the key space at which writes are refused."),
+        .help("Size of the key space at which the NOSPACE alarm is raised and writes are refused."),
     Flag::text("backend-bbolt-freelist-type", "map")
         .range("array or map")
         .accepted("choose the free list of bbolt; the store here is not bbolt")
