@@ -1,28 +1,23 @@
 //! What this disk and these flags mean at the start of the program; pure.
 
 use super::first_start::ClusterState;
-use super::identity::{Document, Identity, Owner, Plan, Stage};
+use super::identity::{Document, Identity, Owner, Stage};
 
 /// What to do first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Begin {
     /// This member belongs to a cluster; the flags are ignored.
     Start(Identity),
-    /// Go on founding where an earlier start left off, or begin on an empty disk (None).
-    Found(Option<Document>),
-    /// The same for joining.
+    /// Found. Whether what an earlier start has left on the disk still counts shows when the plan is known.
+    Found,
+    /// Join, going on where an earlier start left off, or from an empty disk (None).
     Join(Option<Document>),
     /// Parts of the disk are missing or do not belong together: nothing may start on it.
     StayOut(String),
 }
 
-/// `plan` is what the flags would found, None when they cannot be read (a started member does not need them).
-pub(super) fn begin(
-    document: Option<&Document>,
-    owner: Option<&Owner>,
-    state: ClusterState,
-    plan: Option<&Plan>,
-) -> Begin {
+/// A member that has started does not need the flags; they are not looked at then.
+pub(super) fn begin(document: Option<&Document>, owner: Option<&Owner>, state: ClusterState) -> Begin {
     match (document, owner) {
         (None, Some(owner)) => Begin::StayOut(format!(
             "the log belongs to member {}, but the data folder does not say who this member is: the data folder \
@@ -42,22 +37,20 @@ pub(super) fn begin(
                     document.me
                 )),
             },
-            None => resume(document, state, plan),
+            None => resume(document, state),
         },
         (None, None) => match state {
-            ClusterState::New => Begin::Found(None),
+            ClusterState::New => Begin::Found,
             ClusterState::Existing => Begin::Join(None),
         },
     }
 }
 
-/// Nothing has started on this disk. What it holds still counts where the flags say the same as then.
-fn resume(document: &Document, state: ClusterState, plan: Option<&Plan>) -> Begin {
+/// Nothing has started on this disk.
+fn resume(document: &Document, state: ClusterState) -> Begin {
     match (&document.stage, state) {
-        (Stage::Founding { plan: then }, ClusterState::New) => {
-            Begin::Found((plan == Some(then)).then(|| document.clone()))
-        }
-        (Stage::Founding { .. }, ClusterState::Existing) => Begin::Join(None),
+        (Stage::Discovering { .. } | Stage::Founding { .. }, ClusterState::New) => Begin::Found,
+        (Stage::Discovering { .. } | Stage::Founding { .. }, ClusterState::Existing) => Begin::Join(None),
         // The cluster listed this member; that does not depend on the flags.
         (Stage::Joining | Stage::Member { .. }, _) => Begin::Join(Some(document.clone())),
     }
@@ -65,7 +58,7 @@ fn resume(document: &Document, state: ClusterState, plan: Option<&Plan>) -> Begi
 
 #[cfg(test)]
 mod tests {
-    use super::super::identity::Nonce;
+    use super::super::identity::{Nonce, Plan};
     use super::super::initial_cluster::InitialCluster;
     use super::*;
     use crate::types::{ClusterId, MemberId};
@@ -80,41 +73,39 @@ mod tests {
         Document::founding(plan, me, "a".to_owned(), Nonce(1))
     }
 
-    fn at_start(document: Option<&Document>, owner: Option<&Owner>, state: ClusterState) -> Begin {
-        begin(document, owner, state, Some(&plan("t")))
-    }
-
     #[test]
     fn an_empty_disk_does_what_the_flags_say() {
-        assert_eq!(at_start(None, None, ClusterState::New), Begin::Found(None));
-        assert_eq!(at_start(None, None, ClusterState::Existing), Begin::Join(None));
+        assert_eq!(begin(None, None, ClusterState::New), Begin::Found);
+        assert_eq!(begin(None, None, ClusterState::Existing), Begin::Join(None));
     }
 
     #[test]
     fn a_member_starts_whatever_the_flags_say() {
         let member = founding("t").settled(None);
         for state in [ClusterState::New, ClusterState::Existing] {
-            let begun = begin(Some(&member), Some(&member.owner()), state, None);
+            let begun = begin(Some(&member), Some(&member.owner()), state);
             assert!(matches!(begun, Begin::Start(_)), "{begun:?}");
         }
     }
 
     #[test]
-    fn founding_goes_on_only_with_the_same_plan() {
-        let (same, other) = (founding("t"), founding("u"));
-        assert_eq!(at_start(Some(&same), None, ClusterState::New), Begin::Found(Some(same.clone())));
-        assert_eq!(at_start(Some(&other), None, ClusterState::New), Begin::Found(None));
-        assert_eq!(at_start(Some(&same), None, ClusterState::Existing), Begin::Join(None));
+    fn founding_goes_on() {
+        let same = founding("t");
+        let discovering = Document::discovering("u".to_owned(), MemberId(2), "a".to_owned(), Nonce(3));
+        for begun in [&same, &discovering] {
+            assert_eq!(begin(Some(begun), None, ClusterState::New), Begin::Found);
+            assert_eq!(begin(Some(begun), None, ClusterState::Existing), Begin::Join(None));
+        }
         // It crashed after it made the log its own and before it belonged to the cluster.
-        let begun = at_start(Some(&same), Some(&same.owner()), ClusterState::New);
-        assert_eq!(begun, Begin::Found(Some(same.clone())));
+        let begun = begin(Some(&same), Some(&same.owner()), ClusterState::New);
+        assert_eq!(begun, Begin::Found);
     }
 
     #[test]
     fn joining_goes_on() {
         let joining = Document::joining(ClusterId(1), MemberId(2), "a".to_owned(), Nonce(3));
         for state in [ClusterState::New, ClusterState::Existing] {
-            assert_eq!(at_start(Some(&joining), None, state), Begin::Join(Some(joining.clone())));
+            assert_eq!(begin(Some(&joining), None, state), Begin::Join(Some(joining.clone())));
         }
     }
 
@@ -127,7 +118,7 @@ mod tests {
             (Some(&member), None, "its log is gone"),
             (Some(&member), Some(&other), "and the log to member 9"),
         ] {
-            match at_start(document, owner, ClusterState::New) {
+            match begin(document, owner, ClusterState::New) {
                 Begin::StayOut(reason) => assert!(reason.contains(part), "{reason}"),
                 begun => panic!("{part}: {begun:?}"),
             }

@@ -1,5 +1,8 @@
 //! The flags that matter until a member belongs to a cluster, and never again.
 
+use std::time::Duration;
+
+use super::discovery::ServiceUrl;
 use super::initial_cluster::InitialCluster;
 use crate::flags::{HostUrl, Scheme, TLS_LATER};
 
@@ -9,10 +12,20 @@ pub struct FirstStart {
     pub name: String,
     pub state: ClusterState,
     pub token: String,
-    /// As the user wrote it.
-    pub initial_cluster: String,
+    pub source: Source,
     /// This member's own peer URLs.
     pub advertise_peer: Vec<HostUrl>,
+    /// How long a discovery service may be away before that is final.
+    pub patience: Duration,
+}
+
+/// Where the members are listed.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// `--initial-cluster`, as the user wrote it.
+    Listed(String),
+    /// `--discovery`: a registry of etcd's v2 API, and the HTTP proxy on the way to it.
+    DiscoveryV2 { url: ServiceUrl, proxy: Option<HostUrl> },
 }
 
 /// `--initial-cluster-state`.
@@ -29,7 +42,10 @@ impl FirstStart {
     /// # Errors
     /// In etcd's words.
     pub fn members(&self) -> Result<InitialCluster, String> {
-        let cluster = InitialCluster::parse(&self.initial_cluster)
+        let Source::Listed(text) = &self.source else {
+            return Err("initial cluster unset and no discovery URL found".to_owned());
+        };
+        let cluster = InitialCluster::parse(text)
             .map_err(|problem| format!("error setting up initial cluster: {problem}"))?;
         if let Some(url) = cluster.urls().find(|url| url.scheme() != Scheme::Http) {
             return Err(format!("--initial-cluster {url} is refused: {TLS_LATER}"));

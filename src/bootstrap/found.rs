@@ -9,12 +9,13 @@ use tokio::time::{Instant, sleep};
 
 use super::first_start::FirstStart;
 use super::handshake::{self, Heard, Hello, Missing, Purpose, Verdict};
-use super::identity::{Document, Nonce, Plan, Planned};
+use super::identity::{Document, Nonce, Plan, Planned, Stage};
 use super::initial_cluster::InitialCluster;
 use super::report::{ServerState, Waiting};
+use super::roll::Roll;
 use super::routes::HELLO_PATH;
 use super::shared::Shared;
-use super::{Error, ids};
+use super::Error;
 use crate::membership::Member;
 use crate::types::{ClusterId, MemberId};
 
@@ -37,27 +38,9 @@ pub(super) enum Founded {
 }
 
 /// Meets the others until the cluster can be formed. May wait for ever; the report says for whom.
-pub(super) async fn found(
-    shared: &Arc<Shared>,
-    first: &FirstStart,
-    resume: Option<Document>,
-) -> Result<Founded, Error> {
-    let cluster = first.members().map_err(Error::Refused)?;
-    check_own_urls(shared, first, &cluster).await?;
-    let plan = Plan::new(&cluster, &first.token);
-    let me = ids::member_id(cluster.urls_of(&first.name).unwrap_or_default(), &first.token);
-    if let Some(resumed) = resume {
-        if resumed.me != me {
-            let (name, folder) = (&first.name, resumed.me);
-            let text = format!(
-                "the data folder belongs to member {folder}, but {name:?} is member {me} by its peer URLs"
-            );
-            return Err(Error::Refused(text));
-        }
-    } else {
-        let document = Document::founding(plan.clone(), me, first.name.clone(), Nonce(rand::random()));
-        shared.update(|_| ((), Some(document)))?;
-    }
+pub(super) async fn found(shared: &Arc<Shared>, roll: &Roll) -> Result<Founded, Error> {
+    let (plan, me) = (roll.plan(), roll.me());
+    take_up(shared, roll, &plan, me)?;
     let mut log = Waits::new("founding waits for other members");
     let mut pause = PAUSE_MIN;
     loop {
@@ -74,12 +57,12 @@ pub(super) async fn found(
             Verdict::Join { cluster, me } => return Ok(Founded::Invited { cluster, me }),
             Verdict::StayOut(missing) => {
                 let reason = "an empty disk founds no second cluster";
-                log.tell(shared, ServerState::Safe, reason, waiting(&missing, &plan, &cluster));
+                log.tell(shared, ServerState::Safe, reason, waiting(&missing, &plan, &roll.cluster));
                 pause = PAUSE_MAX;
             }
             Verdict::Wait(missing) => {
-                let reason = "waits until every member of --initial-cluster has been met";
-                log.tell(shared, ServerState::Starting, reason, waiting(&missing, &plan, &cluster));
+                let reason = "waits until every member of the plan has been met";
+                log.tell(shared, ServerState::Starting, reason, waiting(&missing, &plan, &roll.cluster));
             }
         }
         tokio::select! {
@@ -87,6 +70,26 @@ pub(super) async fn found(
             () = shared.met.notified() => pause = PAUSE_MIN,
         }
     }
+}
+
+/// What an earlier start of this disk has noted counts where it had the same plan; else founding begins anew.
+fn take_up(shared: &Shared, roll: &Roll, plan: &Plan, me: MemberId) -> Result<(), Error> {
+    let nonce = match shared.document() {
+        Some(Document { me: folder, stage: Stage::Founding { plan: then }, .. }) if then == *plan => {
+            if folder == me {
+                return Ok(());
+            }
+            let name = &roll.name;
+            return Err(Error::Refused(format!(
+                "the data folder belongs to member {folder}, but {name:?} is member {me} by its peer URLs"
+            )));
+        }
+        Some(Document { me: before, nonce, stage: Stage::Discovering { .. }, .. }) if before == me => nonce,
+        _ => Nonce(rand::random()),
+    };
+    let document = Document::founding(plan.clone(), me, roll.name.clone(), nonce);
+    shared.update(|_| ((), Some(document)))?;
+    Ok(())
 }
 
 /// The member belongs to its cluster from here on, whatever happens.
@@ -139,7 +142,7 @@ pub(super) async fn say_hello(shared: &Shared, peer: &Planned, hello: &Hello) ->
 }
 
 /// The own URLs in both flags must mean the same places; names may need time to appear.
-async fn check_own_urls(
+pub(super) async fn check_own_urls(
     shared: &Arc<Shared>,
     first: &FirstStart,
     cluster: &InitialCluster,

@@ -122,6 +122,9 @@ pub(super) fn answer(mine: &Document, live: Option<&[Member]>, hello: &Hello) ->
         return (Answer::OtherMember { member: mine.me }, None);
     }
     match (&mine.stage, hello.purpose) {
+        (Stage::Discovering { .. }, _) => {
+            (not_ready("it waits until the discovery service lists all members"), None)
+        }
         (Stage::Joining, _) => (not_ready("it waits to join a running cluster itself"), None),
         (Stage::Founding { .. }, Purpose::Join) => (not_ready("its cluster is not formed yet"), None),
         (Stage::Founding { plan }, Purpose::Found) if hello.cluster != mine.cluster => {

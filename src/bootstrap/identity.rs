@@ -45,6 +45,8 @@ pub(super) struct Document {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "stage", rename_all = "camelCase")]
 pub(super) enum Stage {
+    /// Registers at a discovery service under this token; the cluster is not known yet.
+    Discovering { token: String },
     /// Waits until all members of the plan have met.
     Founding { plan: Plan },
     /// Listed by a running cluster, not yet noted by enough of its members.
@@ -122,6 +124,12 @@ impl fmt::Display for Plan {
 }
 
 impl Document {
+    /// A member that begins to register at a discovery service, on an empty disk.
+    pub(super) fn discovering(token: String, me: MemberId, name: String, nonce: Nonce) -> Document {
+        let stage = Stage::Discovering { token };
+        Document { me, cluster: ClusterId(0), name, nonce, stage, seen: Vec::new() }
+    }
+
     /// A member that begins to found a cluster on an empty disk.
     pub(super) fn founding(plan: Plan, me: MemberId, name: String, nonce: Nonce) -> Document {
         Document {
@@ -150,7 +158,7 @@ impl Document {
             Stage::Member { founders } => {
                 Some(Identity { me: self.me, cluster: self.cluster, founders: founders.clone() })
             }
-            Stage::Founding { .. } | Stage::Joining => None,
+            Stage::Discovering { .. } | Stage::Founding { .. } | Stage::Joining => None,
         }
     }
 

@@ -11,12 +11,11 @@ use http::Method;
 use tokio::time::sleep;
 
 use super::Error;
-use super::first_start::FirstStart;
 use super::found::{Waits, say_hello, settle};
 use super::handshake::{self, Heard, Hello, Missing, Purpose, Verdict};
 use super::identity::{Document, Nonce, Planned, Stage};
-use super::initial_cluster::InitialCluster;
 use super::report::{ServerState, Waiting};
+use super::roll::Roll;
 use super::routes::{CLUSTER_ID_HEADER, MEMBERS_PATH, from_etcd};
 use super::shared::Shared;
 use crate::flags::HostUrl;
@@ -35,50 +34,40 @@ struct Running {
 /// Joins as the member that a cluster of the plan's other members told us to be.
 pub(super) async fn join_invited(
     shared: &Arc<Shared>,
-    first: &FirstStart,
+    roll: &Roll,
     cluster: ClusterId,
     me: MemberId,
 ) -> Result<(), Error> {
-    let listed = first.members().map_err(Error::Refused)?;
-    begin(shared, first, cluster, me)?;
-    be_noted(shared, first, &listed).await
+    begin(shared, roll, cluster, me)?;
+    be_noted(shared, roll).await
 }
 
 /// Joins by `existing`: from an empty disk, or going on with what an earlier start found out.
-pub(super) async fn join(
-    shared: &Arc<Shared>,
-    first: &FirstStart,
-    resume: Option<Document>,
-) -> Result<(), Error> {
-    let listed = first.members().map_err(Error::Refused)?;
+pub(super) async fn join(shared: &Arc<Shared>, roll: &Roll, resume: Option<Document>) -> Result<(), Error> {
     if resume.is_none_or(|document| document.stage != Stage::Joining) {
-        let (cluster, me) = find_place(shared, first, &listed).await?;
-        begin(shared, first, cluster, me)?;
+        let (cluster, me) = find_place(shared, roll).await?;
+        begin(shared, roll, cluster, me)?;
     }
-    be_noted(shared, first, &listed).await
+    be_noted(shared, roll).await
 }
 
-fn begin(shared: &Shared, first: &FirstStart, cluster: ClusterId, me: MemberId) -> Result<(), Error> {
-    let document = Document::joining(cluster, me, first.name.clone(), Nonce(rand::random()));
+fn begin(shared: &Shared, roll: &Roll, cluster: ClusterId, me: MemberId) -> Result<(), Error> {
+    let document = Document::joining(cluster, me, roll.name.clone(), Nonce(rand::random()));
     shared.update(|_| ((), Some(document)))?;
     Ok(())
 }
 
 /// Waits until a listed peer tells the member list, and finds this member in it by its URLs.
-async fn find_place(
-    shared: &Arc<Shared>,
-    first: &FirstStart,
-    listed: &InitialCluster,
-) -> Result<(ClusterId, MemberId), Error> {
-    if listed.len() < 2 {
+async fn find_place(shared: &Arc<Shared>, roll: &Roll) -> Result<(ClusterId, MemberId), Error> {
+    if roll.cluster.len() < 2 {
         let text = "cannot fetch cluster info from peer urls: --initial-cluster lists no other member";
         return Err(Error::Refused(text.to_owned()));
     }
     let mut log = Waits::new("joining waits for the cluster");
     loop {
-        match ask_anyone(shared, first, listed).await {
+        match ask_anyone(shared, roll).await {
             Ok(running) => {
-                let me = match_members(shared, first, listed, &running).await?;
+                let me = match_members(shared, roll, &running).await?;
                 return Ok((running.cluster, me));
             }
             Err(waiting) => {
@@ -91,13 +80,9 @@ async fn find_place(
 }
 
 /// The member list of the first listed peer that tells one.
-async fn ask_anyone(
-    shared: &Arc<Shared>,
-    first: &FirstStart,
-    listed: &InitialCluster,
-) -> Result<Running, Vec<Waiting>> {
+async fn ask_anyone(shared: &Arc<Shared>, roll: &Roll) -> Result<Running, Vec<Waiting>> {
     let mut silent = Vec::new();
-    for (name, urls) in listed.iter().filter(|(name, _)| *name != first.name) {
+    for (name, urls) in roll.cluster.iter().filter(|(name, _)| *name != roll.name) {
         for url in urls {
             match ask_members(shared, url).await {
                 Ok(running) => return Ok(running),
@@ -129,10 +114,10 @@ async fn ask_members(shared: &Shared, url: &HostUrl) -> Result<Running, String> 
 /// etcd's comparison of `--initial-cluster` with the list: as many members, each found by its URLs.
 async fn match_members(
     shared: &Shared,
-    first: &FirstStart,
-    listed: &InitialCluster,
+    roll: &Roll,
     running: &Running,
 ) -> Result<MemberId, Error> {
+    let listed = &roll.cluster;
     let shown: Vec<String> =
         running.members.iter().map(|member| format!("{} {:?}", member.id, member.peer_urls)).collect();
     let refused = |why: &str| {
@@ -163,7 +148,7 @@ async fn match_members(
                 member.id, member.peer_urls
             )));
         };
-        if name == first.name {
+        if name == roll.name {
             me = Some(member.id);
         }
     }
@@ -171,10 +156,10 @@ async fn match_members(
 }
 
 /// Tells the cluster's members that this disk is the one, until enough of them have noted it.
-async fn be_noted(shared: &Arc<Shared>, first: &FirstStart, listed: &InitialCluster) -> Result<(), Error> {
+async fn be_noted(shared: &Arc<Shared>, roll: &Roll) -> Result<(), Error> {
     let mut log = Waits::new("joining waits for the cluster's members");
     loop {
-        match ask_anyone(shared, first, listed).await {
+        match ask_anyone(shared, roll).await {
             Ok(running) => {
                 if let Some(done) = be_noted_once(shared, &running, &mut log).await? {
                     return Ok(done);

@@ -1,10 +1,12 @@
-//! How a member comes to a cluster: disk and flags -> [`Begin`] -> found or join -> [`Identity`].
+//! How a member comes to a cluster: disk and flags -> [`Begin`] -> `roll` (who the members are, from the flags
+//! or a discovery service) -> found or join -> [`Identity`].
 //!
-//! What is decided is pure (`begin`, `handshake`); `found` and `join` ask the peers and carry it out;
-//! `routes` answers them. An empty disk never founds a second cluster, and a member ID that has once started
+//! What is decided is pure (`begin`, `discovery/roster`, `handshake`); `discovery`, `found` and `join` ask
+//! services and peers and carry it out; `routes` answers them. An empty disk never founds a second cluster, and a member ID that has once started
 //! never starts again from an empty disk: `handshake` says why that holds.
 
 mod begin;
+pub mod discovery;
 mod facts;
 mod first_start;
 mod found;
@@ -15,6 +17,7 @@ mod initial_cluster;
 mod join;
 mod peer_http;
 mod report;
+mod roll;
 mod routes;
 mod shared;
 
@@ -24,10 +27,9 @@ use std::time::Duration;
 use axum::Router;
 
 use begin::{Begin, begin};
-pub use first_start::{ClusterState, FirstStart};
+pub use first_start::{ClusterState, FirstStart, Source};
 use found::Founded;
 pub use identity::Identity;
-use identity::Plan;
 pub use initial_cluster::InitialCluster;
 pub use report::{Position, Report, ServerState, Standing, Waiting};
 use shared::Shared;
@@ -66,22 +68,35 @@ impl Founding {
     pub async fn identity(&self) -> Result<Identity, Error> {
         let document = self.shared.document();
         let owner = self.shared.owner()?;
-        let plan = self.first.members().ok().map(|cluster| Plan::new(&cluster, &self.first.token));
-        match begin(document.as_ref(), owner.as_ref(), self.first.state, plan.as_ref()) {
-            Begin::Start(identity) => return Ok(identity),
+        match begin(document.as_ref(), owner.as_ref(), self.first.state) {
+            Begin::Start(identity) => {
+                if !matches!(self.first.source, Source::Listed(_)) {
+                    tracing::warn!("discovery flags are ignored since the member has already started");
+                }
+                return Ok(identity);
+            }
             Begin::StayOut(reason) => self.stay_out(&reason).await,
-            Begin::Found(resume) => {
-                if let Founded::Invited { cluster, me } =
-                    found::found(&self.shared, &self.first, resume).await?
-                {
+            Begin::Found => {
+                let roll = roll::call(&self.shared, &self.first).await?;
+                if let Founded::Invited { cluster, me } = found::found(&self.shared, &roll).await? {
                     tracing::info!(cluster_id = %cluster, local_member_id = %me, "a running cluster expects this member");
-                    join::join_invited(&self.shared, &self.first, cluster, me).await?;
+                    join::join_invited(&self.shared, &roll, cluster, me).await?;
                 }
             }
-            Begin::Join(resume) => join::join(&self.shared, &self.first, resume).await?,
+            Begin::Join(resume) => {
+                let roll = roll::call(&self.shared, &self.first).await?;
+                join::join(&self.shared, &roll, resume).await?;
+            }
         }
         let settled = self.shared.document().and_then(|document| document.identity());
         settled.ok_or_else(|| Error::Refused("the way into the cluster ended without an identity".to_owned()))
+    }
+
+    /// Holds the member in state refused for this reason; never returns.
+    pub async fn stay_refused(&self, reason: &str) {
+        self.shared.set_report(ServerState::Refused, reason, Vec::new());
+        tracing::error!(state = ServerState::Refused.as_str(), reason, "the member cannot come to a cluster");
+        std::future::pending::<()>().await;
     }
 
     /// Holds the member in state safe for this reason; never returns.

@@ -42,7 +42,24 @@ impl PeerHttp {
         body: Bytes,
         within: Duration,
     ) -> Result<Response, String> {
-        match tokio::time::timeout(within, self.exchange(url, method, path, body)).await {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, url.authority())
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|error| error.to_string())?;
+        self.send(url, request, within).await
+    }
+
+    /// Sends a whole request to whoever listens at `to`, a proxy for instance.
+    pub(super) async fn send(
+        &self,
+        to: &HostUrl,
+        request: Request<Full<Bytes>>,
+        within: Duration,
+    ) -> Result<Response, String> {
+        match tokio::time::timeout(within, self.exchange(to, request)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!("nothing within {within:?}")),
@@ -71,17 +88,10 @@ impl PeerHttp {
             .map_err(|error| format!("{path} answers no known JSON: {error}"))
     }
 
-    async fn exchange(&self, url: &HostUrl, method: Method, path: &str, body: Bytes) -> io::Result<Response> {
-        let stream = self.connect(url).await?;
+    async fn exchange(&self, to: &HostUrl, request: Request<Full<Bytes>>) -> io::Result<Response> {
+        let stream = self.connect(to).await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, url.authority())
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
-            .map_err(io::Error::other)?;
         let answer = async {
             let response = sender.send_request(request).await.map_err(io::Error::other)?;
             let (head, body) = response.into_parts();

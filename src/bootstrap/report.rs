@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::membership::Member;
 use crate::types::MemberId;
 
-/// The states of a server. In starting, hold, safe and removed it takes no part in voting.
+/// The states of a server. In starting, hold, safe, refused and removed it takes no part in voting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServerState {
@@ -17,6 +17,8 @@ pub enum ServerState {
     Hold,
     /// The disk cannot be trusted: it was lost, wiped, swapped or is corrupt.
     Safe,
+    /// Its flags or its discovery token lead to no cluster, and no waiting mends that.
+    Refused,
     Learner,
     Voter,
     /// No longer a member.
@@ -30,6 +32,7 @@ impl ServerState {
             ServerState::Starting => "starting",
             ServerState::Hold => "hold",
             ServerState::Safe => "safe",
+            ServerState::Refused => "refused",
             ServerState::Learner => "learner",
             ServerState::Voter => "voter",
             ServerState::Removed => "removed",

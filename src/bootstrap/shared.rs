@@ -12,7 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 use super::handshake::{self, Answer, Hello};
-use super::identity::{Document, Owner};
+use super::identity::{Document, Owner, Stage};
 use super::peer_http::PeerHttp;
 use super::report::{self, Position, Report, ServerState, Standing};
 use crate::flags::HostUrl;
@@ -120,7 +120,10 @@ impl Shared {
     fn position(&self) -> Position {
         match self.document.lock().as_ref() {
             Some(document) => Position {
-                cluster_id: document.cluster.to_string(),
+                cluster_id: match document.stage {
+                    Stage::Discovering { .. } => String::new(),
+                    _ => document.cluster.to_string(),
+                },
                 member_id: document.me.to_string(),
                 ..Position::default()
             },

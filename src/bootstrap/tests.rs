@@ -83,8 +83,9 @@ fn machines(count: usize) -> Vec<Machine> {
             name: format!("infra{n}"),
             state: ClusterState::New,
             token: "etcd-cluster-1".to_owned(),
-            initial_cluster: text.join(","),
+            source: Source::Listed(text.join(",")),
             advertise_peer: vec![urls[n].clone()],
+            patience: LONG,
         },
         folder: tempfile::tempdir().expect("a folder"),
         listener,
@@ -160,8 +161,9 @@ async fn three_form_two_are_wiped_and_nothing_is_founded_anew() {
 async fn an_added_member_finds_its_place_by_its_urls() {
     let mut machines = machines(2);
     // The first member alone is a cluster.
-    let alone = machines[0].first.initial_cluster.split(',').next().unwrap_or_default().to_owned();
-    let both = std::mem::replace(&mut machines[0].first.initial_cluster, alone);
+    let Source::Listed(both) = machines[0].first.source.clone() else { panic!("they are listed") };
+    let alone = both.split(',').next().unwrap_or_default().to_owned();
+    machines[0].first.source = Source::Listed(alone);
     let first = machines[0].start().await;
     let identity = first.identity().await;
     let mut members = identity.founders.clone().expect("a founder");
@@ -175,7 +177,7 @@ async fn an_added_member_finds_its_place_by_its_urls() {
     first.run(members);
 
     machines[1].first.state = ClusterState::Existing;
-    machines[1].first.initial_cluster = both;
+    machines[1].first.source = Source::Listed(both);
     let second = machines[1].start().await;
     let joined = second.identity().await;
     assert_eq!(joined, Identity { me: added.id, cluster: identity.cluster, founders: None });
@@ -195,13 +197,14 @@ async fn an_added_member_finds_its_place_by_its_urls() {
 #[tokio::test]
 async fn flags_that_do_not_fit_the_cluster_are_refused_in_etcds_words() {
     let mut machines = machines(2);
-    let alone = machines[0].first.initial_cluster.split(',').next().unwrap_or_default().to_owned();
-    let both = std::mem::replace(&mut machines[0].first.initial_cluster, alone);
+    let Source::Listed(both) = machines[0].first.source.clone() else { panic!("they are listed") };
+    let alone = both.split(',').next().unwrap_or_default().to_owned();
+    machines[0].first.source = Source::Listed(alone);
     let first = machines[0].start().await;
     let members = first.identity().await.founders.expect("a founder");
     first.run(members);
     machines[1].first.state = ClusterState::Existing;
-    machines[1].first.initial_cluster = both;
+    machines[1].first.source = Source::Listed(both);
     let second = machines[1].start().await;
     let error = second.founding.identity().await.expect_err("it was not added").to_string();
     assert!(error.contains("member count is unequal"), "{error}");

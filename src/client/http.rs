@@ -44,7 +44,7 @@ pub struct Health {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct MemberState {
-    /// starting, hold, safe, learner, voter or removed.
+    /// starting, hold, safe, refused, learner, voter or removed.
     pub state: String,
     /// Why it is in that state, for people.
     pub reason: String,

@@ -57,6 +57,7 @@ pub(super) enum Verb {
     BenchPut,
     BenchRange,
     BenchVersusEtcd,
+    DiscoveryServe,
 }
 
 impl Group {
@@ -227,6 +228,17 @@ static BENCH_VERSUS_FLAGS: &[Flag] = &[
     flag("seconds", Kind::Int, "240", "time for everything; work is cut to fit"),
 ];
 
+static DISCOVERY_SERVE_FLAGS: &[Flag] = &[
+    flag("listen", Kind::Text, "127.0.0.1:8087", "IP address and port to serve at"),
+    flag("data-dir", Kind::Text, "kvorum.discovery", "folder for what is registered"),
+    flag(
+        "advertise-url",
+        Kind::Text,
+        "",
+        "http://HOST:PORT in front of new tokens (default: what the asker called this service)",
+    ),
+];
+
 const fn command(name: &'static str, synopsis: &'static str, short: &'static str, verb: Verb) -> Command {
     Command { name, group: Group::None, synopsis, short, long: "", flags: &[], shared_flags: &[], verb }
 }
@@ -290,6 +302,15 @@ static BENCH: &[Command] = &[
         )
     },
 ];
+
+static DISCOVERY: &[Command] = &[Command {
+    flags: DISCOVERY_SERVE_FLAGS,
+    long: "Serves a registry where the members of new clusters find each other (etcd's v2 discovery).\n\n\
+           $ curl http://HOST:PORT/new?size=3\n\
+           http://HOST:PORT/TOKEN\n\
+           $ kvorum --discovery=http://HOST:PORT/TOKEN ...\n",
+    ..command("serve", "[options]", "Serves a registry where members find each other", Verb::DiscoveryServe)
+}];
 
 /// Every command, in etcdctl's order, then ours.
 pub(super) static COMMANDS: &[Command] = &[
@@ -400,6 +421,11 @@ pub(super) static COMMANDS: &[Command] = &[
         long: "Load generators",
         shared_flags: BENCH_FLAGS,
         ..command("bench", "<subcommand>", "Measures a cluster", Verb::Group(BENCH))
+    },
+    Command {
+        group: Group::Utility,
+        long: "Discovery of members",
+        ..command("discovery", "<subcommand>", "Helps members of a new cluster find each other", Verb::Group(DISCOVERY))
     },
 ];
 

@@ -5,6 +5,7 @@
 
 mod bench;
 mod command;
+mod discovery;
 mod endpoint;
 mod fail;
 mod flags;
@@ -131,6 +132,7 @@ async fn ask(session: Session, verb: Verb) -> Result<(), Failure> {
         Verb::EndpointStatus => endpoint::status(session).await,
         Verb::EndpointHashKv => endpoint::hash_kv(session).await,
         Verb::MoveLeader => endpoint::move_leader(session).await,
+        Verb::DiscoveryServe => discovery::serve(session).await,
         Verb::Group(_) | Verb::Later | Verb::Help | Verb::Options | Verb::Version => Ok(()),
         Verb::BenchPut | Verb::BenchRange | Verb::BenchVersusEtcd => Ok(()),
     }

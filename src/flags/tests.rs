@@ -271,7 +271,6 @@ fn what_is_not_served_is_refused_unless_it_asks_for_nothing() {
         "--tls-min-version TLS1.3",
         "--auth-token jwt,sign-method=RS256",
         "--experimental-peer-skip-client-san-verification",
-        "--discovery http://h/1",
         "--discovery-srv example.com",
         "--discovery-fallback proxy",
         "--force-new-cluster",
@@ -284,7 +283,7 @@ fn what_is_not_served_is_refused_unless_it_asks_for_nothing() {
     }
     for line in [
         "--cert-file '' --client-cert-auth=false --tls-min-version TLS1.2 --auth-token simple",
-        "--discovery '' --discovery-fallback exit --force-new-cluster=false --proxy off --enable-v2=false",
+        "--discovery http://h/1 --discovery-fallback exit --force-new-cluster=false --proxy off --enable-v2=false",
     ] {
         assert_eq!(settings(line, &[]).notes(), [], "{line}");
     }

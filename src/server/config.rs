@@ -9,7 +9,8 @@ use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::bootstrap::{ClusterState, FirstStart};
+use crate::bootstrap::discovery::{ServiceUrl, parse_proxy};
+use crate::bootstrap::{ClusterState, FirstStart, Source};
 use crate::flags::{self, Asked, GoDuration, HostUrl, Note, Scheme, Settings};
 use crate::telemetry::logs;
 use crate::types::{ETCD_VERSION, KVORUM_VERSION};
@@ -77,6 +78,8 @@ pub struct Config {
 
     /// Stay up in state Removed instead of exiting.
     pub hold_when_removed: bool,
+    /// Stay up in state Refused instead of exiting.
+    pub hold_when_refused: bool,
     /// What to log at the start; see [`Config::log_notes`].
     notes: Vec<Note>,
     advice: Vec<Advice>,
@@ -315,6 +318,7 @@ fn build(settings: &Settings) -> Result<Config, String> {
             .map(|(gate, on)| (gate.name, gate.stage, on))
             .collect(),
         hold_when_removed: settings.bool("kvorum-hold-when-removed"),
+        hold_when_refused: settings.bool("kvorum-hold-when-refused"),
         notes: settings.notes().to_vec(),
         advice,
     })
@@ -465,8 +469,6 @@ fn timing(settings: &Settings) -> Result<(Duration, Duration), String> {
 }
 
 fn first_start(settings: &Settings, name: &str, advertise_peer: &[HostUrl]) -> Result<FirstStart, String> {
-    let given = settings.text("initial-cluster");
-    let alone = || advertise_peer.iter().map(|url| format!("{name}={url}")).collect::<Vec<_>>().join(",");
     let state = match settings.text("initial-cluster-state").as_str() {
         "new" => ClusterState::New,
         "existing" => ClusterState::Existing,
@@ -476,9 +478,28 @@ fn first_start(settings: &Settings, name: &str, advertise_peer: &[HostUrl]) -> R
         name: name.to_owned(),
         state,
         token: settings.text("initial-cluster-token"),
-        initial_cluster: if given.is_empty() { alone() } else { given },
+        source: source(settings, name, advertise_peer)?,
         advertise_peer: advertise_peer.to_vec(),
+        patience: settings
+            .duration("kvorum-discovery-timeout")
+            .positive()
+            .ok_or("--kvorum-discovery-timeout must be above 0; 5m would be right")?,
     })
+}
+
+/// The one flag that lists the members, or leads to the list.
+fn source(settings: &Settings, name: &str, advertise_peer: &[HostUrl]) -> Result<Source, String> {
+    let given = |flag: &str| Some(settings.text(flag)).filter(|text| !text.is_empty());
+    let ways = ["initial-cluster", "discovery", "discovery-endpoints", "discovery-srv"];
+    if ways.iter().filter(|flag| given(flag).is_some()).count() > 1 {
+        return Err(r#"multiple discovery or bootstrap flags are set. Choose one of "initial-cluster", "discovery", "discovery-endpoints" or "discovery-srv""#.to_owned());
+    }
+    if let Some(url) = given("discovery") {
+        let proxy = given("discovery-proxy").map(|proxy| parse_proxy(&proxy)).transpose()?;
+        return Ok(Source::DiscoveryV2 { url: ServiceUrl::parse(&url)?, proxy });
+    }
+    let alone = || advertise_peer.iter().map(|url| format!("{name}={url}")).collect::<Vec<_>>().join(",");
+    Ok(Source::Listed(given("initial-cluster").unwrap_or_else(alone)))
 }
 
 fn auto_compaction(settings: &Settings) -> Result<Option<AutoCompaction>, String> {

@@ -83,8 +83,17 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<Ended, Error
     let data = DataDir::open(&config.data_dir, config.wal_dir.as_deref())?;
     let founding = Founding::new(config.first_start.clone(), &data)?;
     let ports = Ports::open(&config, &founding, &metrics)?;
+    let come = async {
+        match founding.identity().await {
+            Err(bootstrap::Error::Refused(reason)) if config.hold_when_refused => {
+                founding.stay_refused(&reason).await;
+                Err(bootstrap::Error::Refused(reason))
+            }
+            identity => identity,
+        }
+    };
     let identity = tokio::select! {
-        identity = founding.identity() => identity?,
+        identity = come => identity?,
         () = stop.cancelled() => {
             ports.close().await;
             return Ok(Ended::Stopped);

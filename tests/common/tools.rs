@@ -26,11 +26,16 @@ pub(crate) fn etcd() -> Server {
 
 /// A program that `tests/tools/install.sh` has installed.
 pub(crate) fn tool(name: &str) -> PathBuf {
+    let path = place(name);
+    assert!(path.exists(), "{} is missing: `make tools` installs it", path.display());
+    path
+}
+
+/// Where a program lies, or would lie: not every machine can have each of them.
+pub(crate) fn place(name: &str) -> PathBuf {
     let folder = std::env::var_os("KVORUM_TOOLS_BIN").map(PathBuf::from).unwrap_or_else(|| {
         let home = std::env::var_os("HOME").expect("HOME is set");
         Path::new(&home).join(".cache/kvorum-tools/bin")
     });
-    let path = folder.join(name);
-    assert!(path.exists(), "{} is missing: `make tools` installs it", path.display());
-    path
+    folder.join(name)
 }

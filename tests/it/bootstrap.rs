@@ -13,7 +13,7 @@ use crate::common::tools::{self, Server};
 use crate::common::wait::{holds, until};
 
 /// What a cluster calls itself: its ID, and name and ID of each member in the order of the list.
-type Identities = (u64, Vec<(String, u64)>);
+pub(crate) type Identities = (u64, Vec<(String, u64)>);
 
 /// The lines that users of etcd know, as they stand in its clustering guide.
 fn founding_lines(bench: &Bench, server: &Server, addresses: &[Address], ports: &[Port]) -> Vec<Member> {
@@ -37,7 +37,7 @@ fn founding_lines(bench: &Bench, server: &Server, addresses: &[Address], ports: 
         .collect()
 }
 
-async fn identities(member: &Member) -> Identities {
+pub(crate) async fn identities(member: &Member) -> Identities {
     until("all members to have told their names", Duration::from_secs(10), async || {
         let list =
             member.client().members(Consistency::Linearizable).await.map_err(|error| error.to_string())?;

@@ -10,6 +10,7 @@ mod bootstrap;
 mod checkpoint;
 mod command_line;
 mod crash;
+mod discovery;
 mod empty_disk;
 mod http;
 mod leadership;

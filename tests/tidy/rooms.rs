@@ -125,7 +125,7 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("client", &["types", "proto", "clock"]),
-    ("ctl", &["types", "proto", "client", "flags", "clock"]),
+    ("ctl", &["types", "proto", "client", "flags", "clock", "storage"]),
     ("api", &["types", "flags"]),
     ("operator", &["types", "clock", "flags", "telemetry", "client", "api", "proto"]),
     ("bin", &["*"]),

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests compare Kvorum with or run it in.
 #
-#   install.sh etcd    etcd 3.7 and 3.5; needs no root
+#   install.sh etcd    etcd 3.7 and 3.5, and discovery.etcd.io where apt has it; needs no root
 #   install.sh kube    Kubernetes, CoreDNS, helm, and Debian's container packages
 #   install.sh all     both (the default)
 #
@@ -28,7 +28,7 @@ main() {
   # Whatever a build cut short has left.
   rm -rf "$cache"/.[a-z]*
 
-  [[ $wanted == kube ]] || install_parts etcd etcd-3.5
+  [[ $wanted == kube ]] || { install_parts etcd etcd-3.5; install_optional discovery; }
   [[ $wanted == etcd ]] || { install_packages; install_parts kube addons; }
   echo "$cache/bin"
 }
@@ -39,6 +39,12 @@ install_parts() {
     [[ -d $(folder_of "$part") ]] || build "$part"
     link "$part"
   done
+}
+
+# A part that not every machine can have; the test that wants it says that it
+# was skipped.
+install_optional() {
+  (install_parts "$1") || say "$1 cannot be had on this machine; its test is skipped"
 }
 
 # The folder of a part is named after a hash of what the part is made from.
@@ -58,6 +64,7 @@ build() {
 
   case $part in
     go | etcd-3.5) need_pip ;;
+    discovery) ;;
     *) need_go ;;
   esac
   say "building $part"

@@ -30,14 +30,14 @@ pub(super) const CLUSTERING: &[Flag] = &[
         .help("Most learners in the cluster at a time."),
     Flag::text("discovery", "")
         .releases(Releases::Until36)
-        .refused(BOOTSTRAP_LATER)
-        .help("URL of a v2 discovery service."),
+        .range("http://HOST:PORT/PATH/TOKEN")
+        .help("URL of a v2 discovery service, token included; becomes the cluster's token."),
     Flag::new("discovery-fallback", Kind::Choice(&["exit", "proxy"]), "exit")
-        .refused("the v2 proxy was removed in etcd 3.6")
-        .help("What to do when discovery fails."),
+        .refused("the v2 proxy was removed in etcd 3.6; exit is the only way to fail")
+        .help("What to do when discovery fails; see --kvorum-hold-when-refused."),
     Flag::text("discovery-proxy", "")
         .releases(Releases::Until36)
-        .refused(BOOTSTRAP_LATER)
+        .range("http://HOST:PORT")
         .help("HTTP proxy on the way to the v2 discovery service."),
     Flag::text("discovery-srv", "")
         .refused(BOOTSTRAP_LATER)

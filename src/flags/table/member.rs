@@ -7,9 +7,19 @@ pub(super) const USAGE: &[Flag] = &[
     Flag::text("config-file", "").help("YAML or JSON file; every other flag and variable is then ignored."),
 ];
 
-pub(super) const KVORUM: &[Flag] = &[Flag::bool("kvorum-hold-when-removed", "false")
-    .releases(Releases::Kvorum)
-    .help("After removal from the cluster stay up in state Removed and answer probes, instead of exiting.")];
+pub(super) const KVORUM: &[Flag] = &[
+    Flag::bool("kvorum-hold-when-removed", "false")
+        .releases(Releases::Kvorum)
+        .help("After removal from the cluster stay up in state Removed and answer probes, instead of exiting."),
+    Flag::bool("kvorum-hold-when-refused", "false").releases(Releases::Kvorum).help(
+        "When no waiting leads to a cluster (a used-up token, flags that do not fit) stay up in state Refused \
+         and answer probes, instead of exiting.",
+    ),
+    Flag::duration("kvorum-discovery-timeout", "5m")
+        .releases(Releases::Kvorum)
+        .range("> 0")
+        .help("How long a discovery service may be away before that is final. Members that have yet to register are waited for without end."),
+];
 
 pub(super) const MEMBER: &[Flag] = &[
     Flag::text("name", "default").help("Human-readable name of this member; unique within the cluster."),
