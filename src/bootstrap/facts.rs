@@ -18,6 +18,11 @@ impl Facts for Starting {
         false
     }
 
+    /// etcd does not answer at all at this stage, so nobody compares the text.
+    fn leaderless(&self) -> String {
+        self.shared.own_report().summary()
+    }
+
     fn is_learner(&self) -> bool {
         false
     }

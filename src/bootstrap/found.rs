@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::{Instant, sleep};
 
+use super::Error;
 use super::first_start::FirstStart;
 use super::handshake::{self, Heard, Hello, Missing, Purpose, Verdict};
 use super::identity::{Document, Nonce, Plan, Planned, Stage};
@@ -15,7 +16,6 @@ use super::report::{ServerState, Waiting};
 use super::roll::Roll;
 use super::routes::HELLO_PATH;
 use super::shared::Shared;
-use super::Error;
 use crate::membership::Member;
 use crate::types::{ClusterId, MemberId};
 

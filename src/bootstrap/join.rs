@@ -112,11 +112,7 @@ async fn ask_members(shared: &Shared, url: &HostUrl) -> Result<Running, String> 
 }
 
 /// etcd's comparison of `--initial-cluster` with the list: as many members, each found by its URLs.
-async fn match_members(
-    shared: &Shared,
-    roll: &Roll,
-    running: &Running,
-) -> Result<MemberId, Error> {
+async fn match_members(shared: &Shared, roll: &Roll, running: &Running) -> Result<MemberId, Error> {
     let listed = &roll.cluster;
     let shown: Vec<String> =
         running.members.iter().map(|member| format!("{} {:?}", member.id, member.peer_urls)).collect();

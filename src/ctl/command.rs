@@ -425,7 +425,12 @@ pub(super) static COMMANDS: &[Command] = &[
     Command {
         group: Group::Utility,
         long: "Discovery of members",
-        ..command("discovery", "<subcommand>", "Helps members of a new cluster find each other", Verb::Group(DISCOVERY))
+        ..command(
+            "discovery",
+            "<subcommand>",
+            "Helps members of a new cluster find each other",
+            Verb::Group(DISCOVERY),
+        )
     },
 ];
 

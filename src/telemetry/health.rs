@@ -24,6 +24,10 @@ use crate::types::{ETCD_VERSION, KVORUM_VERSION};
 /// What the server says about itself when it is asked. Errors are the texts that clients would see.
 pub trait Facts: Send + Sync + 'static {
     fn has_leader(&self) -> bool;
+    /// What `/health` says without a leader.
+    fn leaderless(&self) -> String {
+        "RAFT NO LEADER".to_owned()
+    }
     fn is_learner(&self) -> bool;
     fn alarms(&self) -> Vec<Alarm>;
     /// Whether this member alone can answer a read; in every held state it can.
@@ -126,7 +130,7 @@ async fn judge_health(facts: &dyn Facts, query: &Query) -> Result<(), String> {
         }
     }
     if !query.serializable && !facts.has_leader() {
-        return Err("RAFT NO LEADER".to_owned());
+        return Err(facts.leaderless());
     }
     let read = if query.serializable { facts.serializable_read() } else { facts.linearizable_read().await };
     read.map_err(|error| format!("RANGE ERROR:{error}"))

@@ -53,7 +53,8 @@ impl Service {
     /// Starts it; it answers when this returns.
     async fn start(&mut self) {
         self.process = Some(Process::start(&self.launch));
-        until("the service to answer", PATIENCE, async || self.call("GET", "/health", "").await.map(drop)).await;
+        until("the service to answer", PATIENCE, async || self.call("GET", "/health", "").await.map(drop))
+            .await;
     }
 
     fn kill(&mut self) {
@@ -96,17 +97,24 @@ async fn call(at: &str, method: &str, path: &str, form: &str) -> Result<(u16, St
     Ok((code, body.to_owned()))
 }
 
-/// Members that know nothing of each other but `url`.
-fn strangers(bench: &Bench, server: &Server, addresses: &[Address], url: &str) -> Vec<Member> {
-    let stranger = |(at, address): (usize, &Address)| {
-        let name = format!("infra{at}");
+/// Members that know nothing of each other but `url`, each at the address of its number.
+fn strangers(
+    bench: &Bench,
+    server: &Server,
+    addresses: &[Address],
+    numbers: std::ops::Range<usize>,
+    url: &str,
+) -> Vec<Member> {
+    let stranger = |at: usize| {
+        let (name, address) = (format!("infra{at}"), &addresses[at]);
         let mut flags = Member::place(&name, address);
         flags.push(format!("--discovery={url}"));
         Member::new(bench, server, &name, address, flags)
     };
-    addresses.iter().enumerate().map(stranger).collect()
+    numbers.map(stranger).collect()
 }
 
+/// Claimed until they are dropped.
 fn addresses(count: usize) -> Vec<Address> {
     (0..count).map(|_| Address::claim()).collect()
 }
@@ -140,7 +148,7 @@ fn real_etcd_and_ours_are_born_from_our_service_with_the_same_identities() {
             let (code, body) = service.call("PUT", size, "value=3").await.expect("it answers");
             assert_eq!(code, 201, "{body}");
             let url = format!("{}{}", service.url(), size.trim_end_matches("/_config/size"));
-            let mut members = strangers(bench, &server, &addresses, &url);
+            let mut members = strangers(bench, &server, &addresses, 0..3, &url);
             born.push(found_one_by_one(&mut members).await);
             for member in &mut members {
                 member.kill();
@@ -161,7 +169,7 @@ fn the_service_and_a_registered_member_may_crash_before_all_have_come() {
         let mut service = Service::place(bench);
         service.start().await;
         let url = service.new_token(3).await;
-        let mut members = strangers(bench, &bench.server, &addresses, &url);
+        let mut members = strangers(bench, &bench.server, &addresses, 0..3, &url);
         members[0].start();
         members[1].start();
         for member in &members[..2] {
@@ -222,7 +230,8 @@ fn the_public_services_own_program_serves_our_members() {
         let mut service = Service::of(bench, program, Vec::new(), port);
         service.start().await;
         let url = service.new_token(3).await;
-        let mut members = strangers(bench, &bench.server, &addresses(3), &url);
+        let addresses = addresses(3);
+        let mut members = strangers(bench, &bench.server, &addresses, 0..3, &url);
         found_one_by_one(&mut members).await;
         // The keys of any etcd with the v2 API will do as well.
         for member in &mut members {
@@ -232,7 +241,8 @@ fn the_public_services_own_program_serves_our_members() {
         let at = store.client_url();
         let key = "/v2/keys/discovery/of-ones-own";
         let host = at.trim_start_matches("http://");
-        let (code, body) = call(host, "PUT", &format!("{key}/_config/size"), "value=3").await.expect("it answers");
+        let (code, body) =
+            call(host, "PUT", &format!("{key}/_config/size"), "value=3").await.expect("it answers");
         assert_eq!(code, 201, "{body}");
         for member in &mut members {
             member.flags.retain(|flag| !flag.starts_with("--discovery"));
@@ -247,7 +257,12 @@ async fn gives_up(member: &mut Member, words: &str) {
     member.start();
     let status = member.end().await;
     assert_eq!(status.code(), Some(1), "{}: {status:?}", member.name);
-    assert!(member.log_text().contains(words), "{} does not say {words:?}: {}", member.name, member.log_text());
+    assert!(
+        member.log_text().contains(words),
+        "{} does not say {words:?}: {}",
+        member.name,
+        member.log_text()
+    );
 }
 
 #[test]
@@ -256,7 +271,8 @@ fn what_no_waiting_mends_is_final_and_said_once() {
         let mut service = Service::place(bench);
         service.start().await;
         let url = service.new_token(1).await;
-        let mut members = strangers(bench, &bench.server, &addresses(2), &url);
+        let addresses = addresses(6);
+        let mut members = strangers(bench, &bench.server, &addresses, 0..2, &url);
         found_one_by_one(&mut members[..1]).await;
         // The token is used up.
         gives_up(&mut members[1], "failed to join discovery cluster (discovery: cluster is full)").await;
@@ -278,19 +294,22 @@ fn what_no_waiting_mends_is_final_and_said_once() {
         members[1].stop().await;
 
         let unused = url.rsplit_once('/').expect("a URL").0.to_owned();
-        for (token, size, words) in [
-            ("nosuchtoken", None, "(discovery: size key not found)"),
-            ("badsize", Some("three"), "(discovery: size key is bad)"),
+        for (number, token, size, words) in [
+            (2, "nosuchtoken", None, "(discovery: size key not found)"),
+            (3, "badsize", Some("three"), "(discovery: size key is bad)"),
         ] {
             if let Some(size) = size {
                 let key = format!("/{token}/_config/size");
                 service.call("PUT", &key, &format!("value={size}")).await.expect("it answers");
             }
-            let mut member = strangers(bench, &bench.server, &addresses(1), &format!("{unused}/{token}"));
+            let url = format!("{unused}/{token}");
+            let mut member = strangers(bench, &bench.server, &addresses, number..number + 1, &url);
             gives_up(&mut member[0], words).await;
         }
-        let mut with_one_name = strangers(bench, &bench.server, &addresses(2), &service.new_token(2).await);
-        with_one_name[1].flags.push("--name=infra0".to_owned());
+        let url = service.new_token(2).await;
+        let mut with_one_name = strangers(bench, &bench.server, &addresses, 4..6, &url);
+        with_one_name[1].flags.retain(|flag| !flag.starts_with("--name"));
+        with_one_name[1].flags.extend(["--name=infra4".to_owned(), "--data-dir=infra5.etcd".to_owned()]);
         with_one_name[0].start();
         says(&with_one_name[0], "starting", "1 are").await;
         gives_up(&mut with_one_name[1], "(discovery: found duplicate name)").await;
@@ -305,18 +324,22 @@ fn a_service_that_is_away_is_tried_again_and_given_up_in_time() {
         service.start().await;
         let url = service.new_token(1).await;
         service.kill();
-        let mut members = strangers(bench, &bench.server, &addresses(1), &url);
+        let addresses = addresses(3);
+        let mut members = strangers(bench, &bench.server, &addresses, 0..1, &url);
         members[0].start();
         bench.note(&says(&members[0], "starting", "does not answer").await);
         service.start().await;
         serve(&mut members).await;
 
-        let mut late = strangers(bench, &bench.server, &addresses(1), "http://127.0.0.1:9/token");
+        let mut late = strangers(bench, &bench.server, &addresses, 1..2, "http://127.0.0.1:9/token");
         late[0].flags.push("--kvorum-discovery-timeout=2s".to_owned());
         gives_up(&mut late[0], "(discovery: too many retries)").await;
-        assert!(late[0].log_text().contains("retry connecting to discovery service"), "no progress in the log");
-        let something_else = members[0].client_url.clone();
-        let mut lost = strangers(bench, &bench.server, &addresses(1), &format!("{something_else}/token"));
+        assert!(
+            late[0].log_text().contains("retry connecting to discovery service"),
+            "no progress in the log"
+        );
+        let something_else = format!("{}/token", members[0].client_url);
+        let mut lost = strangers(bench, &bench.server, &addresses, 2..3, &something_else);
         gives_up(&mut lost[0], "(discovery: bad discovery endpoint)").await;
     });
 }
@@ -329,7 +352,8 @@ fn the_service_is_reached_through_a_proxy() {
         let token = service.new_token(1).await;
         let token = token.rsplit('/').next().expect("a URL").to_owned();
         // Only the proxy knows where that is; our service answers what is asked of a proxy as well.
-        let mut members = strangers(bench, &bench.server, &addresses(1), &format!("http://away.invalid/{token}"));
+        let (addresses, url) = (addresses(1), format!("http://away.invalid/{token}"));
+        let mut members = strangers(bench, &bench.server, &addresses, 0..1, &url);
         members[0].flags.push(format!("--discovery-proxy={}", service.url()));
         found_one_by_one(&mut members).await;
     });
@@ -339,11 +363,13 @@ fn the_service_is_reached_through_a_proxy() {
 fn discovery_goes_with_no_other_way_to_a_cluster() {
     our_story(Turn::Shared, Duration::from_secs(60), async |bench| {
         let url = "http://127.0.0.1:9/token";
-        let mut members = strangers(bench, &bench.server, &addresses(1), url);
+        let addresses = addresses(2);
+        let mut members = strangers(bench, &bench.server, &addresses, 0..1, url);
         members[0].flags.push("--initial-cluster=infra0=http://127.0.0.1:2380".to_owned());
         gives_up(&mut members[0], "multiple discovery or bootstrap flags are set").await;
-        let mut joins = strangers(bench, &bench.server, &addresses(1), url);
+        let mut joins = strangers(bench, &bench.server, &addresses, 1..2, url);
         joins[0].flags.push("--initial-cluster-state=existing".to_owned());
-        gives_up(&mut joins[0], "discovery URL should not be set when joining existing initial cluster").await;
+        gives_up(&mut joins[0], "discovery URL should not be set when joining existing initial cluster")
+            .await;
     });
 }

@@ -80,8 +80,8 @@ fn complete(entries: &[Entry]) -> Result<InitialCluster, Refusal> {
             .map_err(|problem| Refusal::BadUrl { entry: entry.value.clone(), problem })?;
     }
     let text = entries.iter().map(|entry| entry.value.as_str()).collect::<Vec<_>>().join(",");
-    let cluster = InitialCluster::parse(&text)
-        .map_err(|problem| Refusal::BadUrl { entry: text.clone(), problem })?;
+    let cluster =
+        InitialCluster::parse(&text).map_err(|problem| Refusal::BadUrl { entry: text.clone(), problem })?;
     if cluster.len() != entries.len() {
         return Err(Refusal::DuplicateName { cluster: text });
     }
@@ -165,7 +165,8 @@ mod tests {
         let (a, b, c, d) = (own(1, "a"), own(2, "b"), own(3, "c"), own(4, "d"));
         assert_eq!(next(&roster(3, &[&a]), &b, false), Ok(Next::Register));
         assert_eq!(next(&roster(3, &[&a, &b]), &b, true), Ok(Next::Wait { found: 2 }));
-        let wanted = InitialCluster::parse("a=http://h1:2380,b=http://h2:2380,c=http://h3:2380").expect("right");
+        let wanted =
+            InitialCluster::parse("a=http://h1:2380,b=http://h2:2380,c=http://h3:2380").expect("right");
         assert_eq!(next(&roster(3, &[&a, &b, &c]), &b, true), Ok(Next::Complete(wanted.clone())));
         // Who registered between our reading and our writing comes after the size and changes nothing for us.
         assert_eq!(next(&roster(3, &[&a, &b, &c, &d]), &a, true), Ok(Next::Complete(wanted)));

@@ -18,7 +18,8 @@ impl ServiceUrl {
     /// # Errors
     /// Names the URL and what would be right.
     pub fn parse(text: &str) -> Result<ServiceUrl, String> {
-        let wrong = |why: &str| format!("--discovery={text}: {why}; http://HOST:PORT/PATH/TOKEN would be right");
+        let wrong =
+            |why: &str| format!("--discovery={text}: {why}; http://HOST:PORT/PATH/TOKEN would be right");
         let url = url::Url::parse(text).map_err(|error| wrong(&error.to_string()))?;
         match url.scheme() {
             "http" => {}

@@ -80,7 +80,8 @@ impl Registry for RegistryV2<'_> {
     }
 
     async fn register(&self, own: &Own) -> Result<(), Trouble> {
-        let form = url::form_urlencoded::Serializer::new(String::new()).append_pair("value", &own.value).finish();
+        let form =
+            url::form_urlencoded::Serializer::new(String::new()).append_pair("value", &own.value).finish();
         let path = format!("/{}?prevExist=false", own.id);
         let (answer, _) = self.ask(Method::PUT, &path, form, ANSWER_WITHIN).await?;
         match answer.error_code {
@@ -98,7 +99,11 @@ impl Registry for RegistryV2<'_> {
 }
 
 impl<'a> RegistryV2<'a> {
-    pub(in crate::bootstrap) fn new(http: &'a PeerHttp, url: &'a ServiceUrl, proxy: Option<&'a HostUrl>) -> Self {
+    pub(in crate::bootstrap) fn new(
+        http: &'a PeerHttp,
+        url: &'a ServiceUrl,
+        proxy: Option<&'a HostUrl>,
+    ) -> Self {
         RegistryV2 { http, url, proxy }
     }
 
@@ -120,11 +125,14 @@ impl<'a> RegistryV2<'a> {
         let status = response.status;
         match serde_json::from_slice::<Body>(&response.body) {
             Ok(body) if body.node.is_some() || body.error_code != 0 => {
-                let index = response.headers.get(INDEX_HEADER).and_then(|index| index.to_str().ok()?.parse().ok());
+                let index =
+                    response.headers.get(INDEX_HEADER).and_then(|index| index.to_str().ok()?.parse().ok());
                 Ok((body, index.unwrap_or_default()))
             }
             // A service behind a proxy that is not up yet, or too busy.
-            _ if status >= 500 || status == 429 => Err(Trouble::Away(format!("HTTP {status}: {}", text.trim()))),
+            _ if status >= 500 || status == 429 => {
+                Err(Trouble::Away(format!("HTTP {status}: {}", text.trim())))
+            }
             _ => {
                 let what = format!("HTTP {status}: {:.80}", text.trim());
                 Err(Trouble::Final(Refusal::BadEndpoint(what)))
@@ -132,7 +140,13 @@ impl<'a> RegistryV2<'a> {
         }
     }
 
-    async fn send(&self, method: Method, path: &str, form: String, within: Duration) -> Result<Response, String> {
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        form: String,
+        within: Duration,
+    ) -> Result<Response, String> {
         let at = self.url.at();
         let path = format!("{}{path}", self.url.path());
         let uri = match self.proxy {

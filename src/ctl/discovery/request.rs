@@ -15,12 +15,28 @@ pub(super) enum Asked {
     Home,
     Health,
     /// A token for a cluster of so many members.
-    New { size: u64 },
-    Get { path: String, recursive: bool },
+    New {
+        size: u64,
+    },
+    Get {
+        path: String,
+        recursive: bool,
+    },
     /// `after`: the first index that is of interest; None: the next change.
-    Wait { path: String, recursive: bool, after: Option<u64> },
-    Put { path: String, value: String, prev_exist: PrevExist },
-    Delete { path: String, recursive: bool },
+    Wait {
+        path: String,
+        recursive: bool,
+        after: Option<u64>,
+    },
+    Put {
+        path: String,
+        value: String,
+        prev_exist: PrevExist,
+    },
+    Delete {
+        path: String,
+        recursive: bool,
+    },
 }
 
 /// Why a request is not understood.
@@ -130,7 +146,9 @@ fn keys(method: &str, path: String, fields: &BTreeMap<String, String>) -> Result
                 None | Some("") => PrevExist::Any,
                 Some("true" | "1") => PrevExist::Must,
                 Some("false" | "0") => PrevExist::MustNot,
-                Some(_) => return Err(KeysError::new(ErrorKind::InvalidField, "invalid value for prevExist")),
+                Some(_) => {
+                    return Err(KeysError::new(ErrorKind::InvalidField, "invalid value for prevExist"));
+                }
             };
             let Some(value) = fields.get("value") else {
                 return Err(KeysError::new(ErrorKind::ValueRequired, path));
@@ -160,7 +178,12 @@ mod tests {
         assert_eq!(asked("GET", "/abc", list, ""), Asked::Get { path: path.clone(), recursive: false });
         let wait = asked("GET", "/abc", "recursive=true&wait=true&waitIndex=8", "");
         assert_eq!(wait, Asked::Wait { path, recursive: true, after: Some(8) });
-        let put = asked("PUT", "/abc/1f?prevExist=false".split('?').next().expect("a path"), "prevExist=false", "value=a%3Dhttp%3A%2F%2Fh%3A1");
+        let put = asked(
+            "PUT",
+            "/abc/1f?prevExist=false".split('?').next().expect("a path"),
+            "prevExist=false",
+            "value=a%3Dhttp%3A%2F%2Fh%3A1",
+        );
         assert_eq!(
             put,
             Asked::Put {

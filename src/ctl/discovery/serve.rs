@@ -40,7 +40,9 @@ pub(in crate::ctl) async fn serve(session: Session) -> Result<(), Failure> {
     let listen = session.flags.text("listen").to_owned();
     let advertise = session.flags.text("advertise-url").trim_end_matches('/').to_owned();
     if !advertise.is_empty() && !advertise.starts_with("http://") {
-        return Err(Failure::bad_args(format!("--advertise-url={advertise}: http://HOST:PORT would be right")));
+        return Err(Failure::bad_args(format!(
+            "--advertise-url={advertise}: http://HOST:PORT would be right"
+        )));
     }
     let store = Store::open(&folder)?;
     let listener = TcpListener::bind(&listen)
@@ -251,7 +253,8 @@ mod tests {
         assert_eq!(code, 201);
         let (code, _, event) = waiting.await.unwrap();
         assert!(code == 200 && event.contains("/1f"), "{event}");
-        let (code, headers, body) = call(&service, "PUT", &format!("/{token}/1f?prevExist=false"), "value=b").await;
+        let (code, headers, body) =
+            call(&service, "PUT", &format!("/{token}/1f?prevExist=false"), "value=b").await;
         assert!(code == 412 && body.contains("105"), "{body}");
         assert_eq!(headers["x-etcd-index"], "2");
         let (code, _, body) = call(&service, "GET", "/nosuchtoken/_config/size", "").await;
