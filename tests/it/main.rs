@@ -15,6 +15,7 @@ mod empty_disk;
 mod http;
 mod leadership;
 mod membership;
+mod operator;
 mod quota;
 mod timing;
 mod watch;

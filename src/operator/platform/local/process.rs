@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use serde::{Deserialize, Serialize};
 use tokio::process::{Child, Command};
 use tokio::sync::Notify;
@@ -28,9 +31,6 @@ const CAME_UP_AFTER: Duration = Duration::from_secs(10);
 /// The wait before a process that never comes up is tried again doubles from here to the limit.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(10);
-
-/// How often a process that is not our child is looked for.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// The members' processes.
 #[derive(Clone, Default)]
@@ -71,17 +71,14 @@ impl Processes {
             let Some(note) = folder::read::<Note>(&folder.member(&member).join("process.json"))? else {
                 continue;
             };
-            let Some(pid) = Pid::from_raw(note.pid).filter(|pid| is_ours(*pid, folder, &member)) else {
-                continue;
-            };
+            let Some((pid, process)) = left_behind(note.pid, folder, &member)? else { continue };
             let state = State::Running { pid, since: Instant::now() };
             self.entries.lock().insert(member.clone(), Entry { state, settings: note.settings, failures: 0 });
-            let (processes, data) = (self.clone(), folder.data(&member).display().to_string());
-            tokio::spawn(async move {
-                while names(pid, &data) {
-                    tokio::time::sleep(LOOK_EVERY).await;
-                }
-                processes.ended(&member, "it ended".to_owned());
+            let processes = self.clone();
+            // A thread, for it is nobody's child that the runtime could wait for.
+            std::thread::spawn(move || {
+                let detail = over(&process).err().map(|error| format!("it cannot be waited for: {error}"));
+                processes.ended(&member, detail.unwrap_or_else(|| "it ended".to_owned()));
             });
         }
         Ok(())
@@ -181,25 +178,33 @@ impl Processes {
         });
     }
 
-    /// Stops all members and waits until they are gone.
-    pub(super) async fn stop_all(&self) {
+    /// Stops all members and waits until they are gone. `last`, the leader, is told when the others
+    /// are gone: it then has nobody to hand over to, and nobody elects one who is about to go.
+    pub(super) async fn stop_all(&self, last: Option<&MemberName>) {
         let members: Vec<_> = self.entries.lock().keys().cloned().collect();
-        members.iter().for_each(|member| self.stop(member));
-        loop {
-            let changed = self.changed.notified();
-            if self.entries.lock().is_empty() {
-                return;
-            }
-            changed.await;
-        }
+        let (last, others): (Vec<_>, Vec<_>) =
+            members.into_iter().partition(|member| Some(member) == last);
+        others.iter().for_each(|member| self.stop(member));
+        self.gone(|held| last.contains(held)).await;
+        last.iter().for_each(|member| self.stop(member));
+        self.gone(|_| false).await;
     }
 
-    /// Kills all members.
-    pub(super) fn kill_all(&self) {
+    /// Kills all members and waits until they are gone.
+    pub(super) async fn kill_all(&self) {
         for entry in self.entries.lock().values() {
             if let State::Running { pid, .. } | State::Stopping { pid } = entry.state {
                 signal(pid, Signal::KILL);
             }
+        }
+        // Now those are told that were not before: nobody makes them again.
+        self.stop_all(None).await;
+    }
+
+    /// Returns when only members are left that `stay`.
+    async fn gone(&self, stay: impl Fn(&MemberName) -> bool) {
+        while !self.entries.lock().keys().all(&stay) {
+            self.changed.notified().await;
         }
     }
 }
@@ -227,14 +232,29 @@ impl Entry {
     }
 }
 
-/// Whether that process is the member's, and not a later one with its number.
-fn is_ours(pid: Pid, folder: &Folder, member: &MemberName) -> bool {
-    names(pid, &folder.data(member).display().to_string())
+/// The member's process of an earlier run, if it is still there and no later one with its number.
+fn left_behind(pid: i32, folder: &Folder, member: &MemberName) -> io::Result<Option<(Pid, OwnedFd)>> {
+    let Some(pid) = Pid::from_raw(pid) else { return Ok(None) };
+    // Held first, looked at then: from here on the number means this process.
+    let process = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(process) => process,
+        Err(Errno::SRCH) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let line = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+    let data = format!("--data-dir={}", folder.data(member).display());
+    let ours = String::from_utf8_lossy(&line).split('\0').any(|argument| argument == data);
+    Ok(ours.then_some((pid, process)))
 }
 
-fn names(pid: Pid, data: &str) -> bool {
-    let line = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
-    String::from_utf8_lossy(&line).split('\0').any(|argument| argument == format!("--data-dir={data}"))
+/// Returns when all of the process is over, and its files and ports are free.
+fn over(process: &OwnedFd) -> Result<(), Errno> {
+    loop {
+        match poll(&mut [PollFd::new(process, PollFlags::IN)], None) {
+            Err(Errno::INTR) => {}
+            ended => return ended.map(drop),
+        }
+    }
 }
 
 /// A process that is gone already needs no signal.

@@ -15,6 +15,7 @@ use super::process::Processes;
 use super::screen::Screen;
 use super::{Event, Local, Report};
 use crate::api::{ConditionStatus, ConditionType, KvorumCluster};
+use crate::operator::names::MemberName;
 use crate::operator::reconcile::{Reconciler, chain};
 use crate::operator::validate::Invalid;
 
@@ -24,9 +25,9 @@ const DOCUMENT_EVERY: Duration = Duration::from_millis(250);
 /// Asking three processes on this machine costs nothing, and people watch.
 const CHECK_AGAIN_MAX: Duration = Duration::from_secs(2);
 
-/// Members that have not gone this long after the whole cluster was told to stop are killed: the
-/// last one has nobody to hand over to and would wait for longer. What they acknowledged is safe.
-const STOP_WITHIN: Duration = Duration::from_secs(3);
+/// Members that have not gone this long after the whole cluster was told to stop are killed. What
+/// they acknowledged is safe.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
 
 /// After a pass that could not look or publish.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
@@ -82,7 +83,12 @@ pub async fn run(options: Options) -> Result<(), Error> {
     tell_problem(&mut screen, &document);
     let mut teller = Teller::default();
     loop {
-        let wait = pass(&reconciler, &document, &mut screen, &mut teller).await;
+        // A pass waits for members; whoever ends the program does not wait for them.
+        let wait = tokio::select! {
+            biased;
+            () = signals.next() => break,
+            wait = pass(&reconciler, &document, &mut screen, &mut teller) => wait,
+        };
         if wait_for_news(&processes, &document, &mut signals, wait).await {
             break;
         }
@@ -93,14 +99,20 @@ pub async fn run(options: Options) -> Result<(), Error> {
     screen.line(
         "stopping the members; their data stay, and the same command goes on with them (again: kill them)",
     );
+    stop(&processes, &reconciler.platform, &mut signals).await;
+    Ok(())
+}
+
+/// Returns when no member's process is left.
+async fn stop(processes: &Processes, local: &Local, signals: &mut Signals) {
+    let leader = local.status.lock().leader.clone();
+    let leader = leader.and_then(|name| MemberName::parse(&local.folder.cluster().name, &name));
     tokio::select! {
-        () = processes.stop_all() => return Ok(()),
+        () = processes.stop_all(leader.as_ref()) => return,
         () = signals.next() => {}
         () = tokio::time::sleep(STOP_WITHIN) => {}
     }
-    processes.kill_all();
-    processes.stop_all().await;
-    Ok(())
+    processes.kill_all().await;
 }
 
 /// What was said already, so that it is said once.
