@@ -195,6 +195,11 @@ pub struct Operation {
     #[schemars(length(max = 1024))]
     pub step: String,
 
+    /// Why that step, in words.
+    #[serde(default)]
+    #[schemars(length(max = 1024))]
+    pub reason: String,
+
     /// What the step waits for, in words; absent when nothing holds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]

@@ -18,6 +18,7 @@ pub mod observed;
 pub mod validate;
 pub mod reason;
 pub mod step;
+pub mod arguments;
 pub mod plan;
 pub mod build;
 pub mod platform;

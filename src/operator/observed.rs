@@ -58,6 +58,9 @@ pub struct Process {
     /// Clients are led to it. Later than [`ProcessState::Running`] and than its first answer by as
     /// long as the platform takes to notice.
     pub ready: bool,
+    /// Since when the platform leads no client to it, whether it is ready or not; `None` while it
+    /// does. A platform where clients find members by themselves says: since ever.
+    pub led_away_since: Option<jiff::Timestamp>,
     /// The node it runs on.
     pub node: Option<String>,
 }

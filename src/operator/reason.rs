@@ -66,6 +66,8 @@ pub enum WaitingOn {
     Starting { members: Vec<MemberName> },
     /// These members' processes have to be gone.
     Stopping { members: Vec<MemberName> },
+    /// Clients have to be led to others than these members.
+    LedAway { members: Vec<MemberName> },
     /// The learner has to catch up.
     CatchUp { member: MemberName },
     /// These members have to be healthy, so that the step leaves enough of them.
@@ -148,6 +150,7 @@ impl fmt::Display for WaitingOn {
         match self {
             Self::Starting { members } => write!(f, "{} to start", listing(members)),
             Self::Stopping { members } => write!(f, "{} to stop", listing(members)),
+            Self::LedAway { members } => write!(f, "clients to be led away from {}", listing(members)),
             Self::CatchUp { member } => write!(f, "{member} to catch up"),
             Self::Health { members, healthy, needed } => {
                 write!(f, "{} to be healthy: {healthy} voters are, {needed} are needed", listing(members))

@@ -105,6 +105,8 @@ pub struct Surroundings {
     pub finalizer: bool,
     /// The members that vote, as Pods are to be labelled.
     pub voters: BTreeSet<MemberName>,
+    /// Of the voters, those that are about to leave: clients are led to the others.
+    pub leaving: BTreeSet<MemberName>,
     /// Of the voters' Pods, how many must stay in a voluntary disruption.
     pub min_available: u32,
     /// What each disk should carry.

@@ -24,6 +24,7 @@ const PURE: &[&str] = &[
     "operator/report",
     "operator/observed.rs",
     "operator/step.rs",
+    "operator/arguments.rs",
 ];
 
 const RULES: &[Rule] = &[

@@ -18,7 +18,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, 
 pub use budget::budget;
 pub use claim::claim;
 pub use marks::{MarkError, annotations_of, mark_of};
-pub use pod::{Image, METRICS_PORT, SETTINGS, USER, pod};
+pub use pod::{Image, LED_AWAY_SINCE, METRICS_PORT, SETTINGS, USER, led_away_since, pod};
 pub use services::{client_service, headless_service};
 
 use super::names::Addressing;
@@ -40,11 +40,14 @@ pub const CLUSTER_LABEL: &str = "kvorum.dev/cluster";
 /// Label of Pods and claims; its value is the member's name.
 pub const MEMBER_LABEL: &str = "kvorum.dev/member";
 
-/// Label of Pods; its value is [`VOTER`] or [`LEARNER`].
+/// Label of Pods; its value is [`VOTER`], [`LEAVING`] or [`LEARNER`].
 pub const ROLE_LABEL: &str = "kvorum.dev/role";
 
 /// The role of a member that counts for a majority.
 pub const VOTER: &str = "voter";
+
+/// The role of a voter that is about to leave, and to which clients are no longer led.
+pub const LEAVING: &str = "leaving";
 
 /// The role of a member that does not count yet, or any more.
 pub const LEARNER: &str = "learner";

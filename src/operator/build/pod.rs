@@ -10,11 +10,11 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{
-    CLUSTER_LABEL, LEARNER, MEMBER_LABEL, ROLE_LABEL, VOTER, addressing, headless_name, labels, match_labels,
+    CLUSTER_LABEL, LEARNER, LEAVING, MEMBER_LABEL, ROLE_LABEL, VOTER, addressing, headless_name, labels, match_labels,
     owned,
 };
-use crate::api::AutoCompactionMode;
-use crate::operator::names::{CLIENT_PORT, MemberName, PEER_PORT};
+use crate::operator::arguments::{Place, arguments};
+use crate::operator::names::{CLIENT_PORT, PEER_PORT};
 use crate::operator::step::Launch;
 use crate::operator::validate::Validated;
 
@@ -26,6 +26,9 @@ pub const USER: i64 = 65532;
 
 /// The annotation of a Pod that holds what it was started with.
 pub const SETTINGS: &str = "kvorum.dev/settings";
+
+/// The annotation of a leaving member's Pod that tells since when it has that role.
+pub const LED_AWAY_SINCE: &str = "kvorum.dev/led-away-since";
 
 /// Where the disk is mounted. The data lie in a folder below, since file systems have folders of
 /// their own at the top.
@@ -51,6 +54,13 @@ pub fn pod(validated: &Validated, launch: &Launch, image: &Image) -> Pod {
     annotations.insert("kubectl.kubernetes.io/default-container".to_owned(), "member".to_owned());
     metadata.annotations = Some(annotations);
     Pod { metadata, spec: Some(pod_spec(validated, launch, image)), status: None }
+}
+
+/// Since when clients are led to others than this Pod; `None` while they are led to it.
+pub fn led_away_since(pod: &Pod) -> Option<jiff::Timestamp> {
+    let leaving = pod.metadata.labels.as_ref()?.get(ROLE_LABEL)? == LEAVING;
+    let since = pod.metadata.annotations.as_ref()?.get(LED_AWAY_SINCE)?;
+    since.parse().ok().filter(|_| leaving)
 }
 
 fn pod_labels(validated: &Validated, launch: &Launch) -> BTreeMap<String, String> {
@@ -113,7 +123,12 @@ fn container(validated: &Validated, launch: &Launch, image: &Image) -> Container
         image_pull_policy: Some(image.pull_policy.clone()),
         // The name under which every image of an etcd-like server has it.
         command: Some(vec!["/usr/local/bin/etcd".to_owned()]),
-        args: Some(arguments(validated, launch)),
+        args: Some(arguments(
+            &addressing(&validated.name, &validated.namespace),
+            &place(),
+            &validated.spec,
+            launch,
+        )),
         env: some_list(&settings.env),
         ports: Some(vec![
             port("client", CLIENT_PORT),
@@ -141,36 +156,6 @@ fn container(validated: &Validated, launch: &Launch, image: &Image) -> Container
     }
 }
 
-/// The flags, as etcd has them; the user's own come last and so win.
-fn arguments(validated: &Validated, launch: &Launch) -> Vec<String> {
-    let spec = &validated.spec;
-    let addressing = addressing(&validated.name, &validated.namespace);
-    let member: &MemberName = &launch.member;
-    let mode = match spec.auto_compaction.mode {
-        AutoCompactionMode::Periodic => "periodic",
-        AutoCompactionMode::Revision => "revision",
-    };
-    let flags = [
-        ("name", member.to_string()),
-        ("data-dir", format!("{MOUNT}/data")),
-        ("listen-client-urls", format!("http://0.0.0.0:{CLIENT_PORT}")),
-        ("advertise-client-urls", addressing.client_url(member)),
-        ("listen-peer-urls", format!("http://0.0.0.0:{PEER_PORT}")),
-        ("initial-advertise-peer-urls", addressing.peer_url(member)),
-        ("listen-metrics-urls", format!("http://0.0.0.0:{METRICS_PORT}")),
-        ("initial-cluster", launch.initial_cluster_flag()),
-        ("initial-cluster-state", launch.initial_cluster_state_flag().to_owned()),
-        ("initial-cluster-token", launch.token.clone()),
-        ("heartbeat-interval", spec.timing.heartbeat_interval_ms.to_string()),
-        ("election-timeout", spec.timing.election_timeout_ms.to_string()),
-        ("snapshot-count", spec.snapshot_count.to_string()),
-        ("auto-compaction-mode", mode.to_owned()),
-        ("auto-compaction-retention", spec.auto_compaction.retention.clone()),
-    ];
-    let flags = flags.into_iter().map(|(flag, value)| format!("--{flag}={value}"));
-    flags.chain(spec.pod.extra_args.iter().cloned()).collect()
-}
-
 /// The user's constraints, else softly over nodes: a cluster on too few nodes is better than none.
 fn spread(validated: &Validated) -> Vec<TopologySpreadConstraint> {
     let wanted = &validated.spec.pod.topology_spread_constraints;
@@ -184,6 +169,14 @@ fn spread(validated: &Validated) -> Vec<TopologySpreadConstraint> {
         label_selector: Some(match_labels(&[(CLUSTER_LABEL, &validated.name)])),
         ..TopologySpreadConstraint::default()
     }]
+}
+
+fn place() -> Place {
+    Place {
+        data: format!("{MOUNT}/data"),
+        listen_on: Some("0.0.0.0".to_owned()),
+        metrics_url: Some(format!("http://0.0.0.0:{METRICS_PORT}")),
+    }
 }
 
 fn probe(path: &str, period_seconds: i32, failure_threshold: i32) -> Probe {

@@ -24,7 +24,7 @@ pub fn headless_service(validated: &Validated) -> Service {
     service(headless_name(&validated.name), validated, spec)
 }
 
-/// One address for clients, behind which are the voters that are ready.
+/// One address for clients, behind which are the voters that are ready and stay.
 pub fn client_service(validated: &Validated) -> Service {
     let spec = ServiceSpec {
         type_: Some("ClusterIP".to_owned()),

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{act, bootstrap, roster::Roster, safety};
+use super::{act, bootstrap, roster::Roster, safety, scale};
 use crate::api::{MemberRole, OperationKind, RetentionPolicy};
 use crate::operator::names::MemberName;
 use crate::operator::observed::{DiskMark, Observed};
@@ -28,6 +28,7 @@ pub fn surroundings(validated: &Validated, observed: &Observed) -> Surroundings 
     let voters = voters(validated, observed);
     Surroundings {
         finalizer: validated.retention.on_delete == RetentionPolicy::Delete,
+        leaving: Roster::of(observed).map(|roster| scale::leaving(validated, &roster)).unwrap_or_default(),
         min_available: min_available(voters.len(), validated.replicas),
         marks: marks(validated, observed),
         voters,

@@ -34,9 +34,21 @@ pub(super) fn without_list(validated: &Validated, observed: &Observed) -> Plan {
         }
     }
     let voters = members.first().map_or(0, |(_, _, mark)| mark.voters.len());
+    if let Some(plan) = first_election(observed, voters) {
+        return plan;
+    }
     let healthy = observed.told().filter(|(_, told)| told.healthy).count();
     let reason = Reason::QuorumLost { healthy, voters };
     wait(reason, Some(without_list_waits(observed, &members)), Some(OperationKind::Restore), None)
+}
+
+/// Formed a moment ago, all founders have yet to elect their first leader: no majority was lost.
+fn first_election(observed: &Observed, voters: usize) -> Option<Plan> {
+    let last = observed.status.operation.as_ref().filter(|last| last.kind == OperationKind::Form)?;
+    let lately = |began: &Time| observed.now.duration_since(began.0) < COMES_UP_WITHIN;
+    let forming = last.started_at.as_ref().is_some_and(lately) && observed.told().count() == voters;
+    let reason = Reason::Form { members: voters };
+    forming.then(|| wait(reason, Some(WaitingOn::Leader), Some(OperationKind::Form), None))
 }
 
 fn without_list_waits(

@@ -2,17 +2,25 @@
 //!
 //! Out: add as learner, start it, promote it when it is in step, then the next. In: first members
 //! that are down, then learners, then the newest; the leader last of those, after handing over.
+//! Clients are led away from a member before it leaves.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
 
 use super::roster::{Roster, Seat};
 use super::{act, safety, wait};
 use crate::api::OperationKind;
 use crate::operator::names::MemberName;
-use crate::operator::observed::ProcessState;
+use crate::operator::observed::{Process, ProcessState};
 use crate::operator::reason::{Reason, WaitingOn};
 use crate::operator::step::{Plan, Step};
 use crate::operator::validate::Validated;
+
+/// A member stays this long after clients are led away from it, until whoever leads them has heard:
+/// in Kubernetes each node within about a second.
+const LED_AWAY_FOR: SignedDuration = SignedDuration::from_millis(1_500);
 
 pub(super) fn plan(validated: &Validated, roster: &Roster<'_>) -> Option<Plan> {
     // Somebody changes the membership by hand: two hands at it are one too many.
@@ -85,11 +93,43 @@ fn scale_in(roster: &Roster<'_>, have: usize, want: usize) -> Plan {
     if let Some(waiting_on) = safety::against_removing(roster, victim) {
         return wait(reason, Some(waiting_on), operation, Some(member));
     }
+    let still_led: Vec<_> = victims.iter().filter(|name| still_led(roster, name)).cloned().collect();
+    if still_led.contains(member) {
+        let waiting_on = WaitingOn::LedAway { members: still_led };
+        return wait(reason, Some(waiting_on), operation, Some(member));
+    }
     if roster.is_leader(victim.listed.id) {
         return hand_over(roster, victim, &victims, OperationKind::ScaleIn);
     }
     let step = Step::Remove { member: member.clone(), id: victim.listed.id };
     act(step, reason, OperationKind::ScaleIn, Some(member))
+}
+
+/// The voters that are about to leave; none as long as the first of them may not.
+pub(super) fn leaving(validated: &Validated, roster: &Roster<'_>) -> BTreeSet<MemberName> {
+    let (have, want) = (roster.seats.len(), validated.replicas);
+    if have <= want || !roster.foreign.is_empty() {
+        return BTreeSet::new();
+    }
+    let victims = victims(roster, have - want);
+    let first = victims.first().and_then(|name| roster.seat(name));
+    if first.is_none_or(|first| safety::against_removing(roster, first).is_some()) {
+        return BTreeSet::new();
+    }
+    victims.into_iter().filter(|name| serves_clients(roster, name).is_some()).collect()
+}
+
+/// The process of a member to which clients could be led: a voter that is ready.
+fn serves_clients<'a>(roster: &Roster<'a>, name: &MemberName) -> Option<&'a Process> {
+    let seat = roster.seat(name).filter(|seat| !seat.listed.learner)?;
+    seat.process.filter(|process| process.ready)
+}
+
+/// Whether a client on a fresh connection may still be led to the member.
+fn still_led(roster: &Roster<'_>, name: &MemberName) -> bool {
+    let Some(process) = serves_clients(roster, name) else { return false };
+    let now = roster.observed.now;
+    process.led_away_since.is_none_or(|since| now.duration_since(since) < LED_AWAY_FOR)
 }
 
 /// Which members leave, in the order in which they do.

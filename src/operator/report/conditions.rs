@@ -21,7 +21,7 @@ pub(super) fn conditions(
     outcome: Outcome<'_>,
     pending: &[PendingChange],
 ) -> Vec<Condition> {
-    let available = available(observed, roster);
+    let available = available(observed, roster, outcome);
     let progressing = progressing(outcome);
     let degraded = degraded(roster, outcome, &available);
     let ready = ready(observed, roster, outcome, pending, [&available, &progressing, &degraded]);
@@ -49,7 +49,7 @@ fn condition(observed: &Observed, kind: ConditionType, (status, reason, message)
     }
 }
 
-fn available(observed: &Observed, roster: Option<&Roster<'_>>) -> Verdict {
+fn available(observed: &Observed, roster: Option<&Roster<'_>>, outcome: Outcome<'_>) -> Verdict {
     use ConditionReason::{NotFormed, QuorumHealthy, QuorumLost, StaleView};
     if let Some(roster) = roster {
         let (healthy, voters) = (roster.healthy_voters(), roster.voters());
@@ -57,6 +57,9 @@ fn available(observed: &Observed, roster: Option<&Roster<'_>>) -> Verdict {
     }
     if observed.cluster_id().is_none() {
         return (ConditionStatus::False, NotFormed, "the cluster has not formed".to_owned());
+    }
+    if outcome.plan().is_some_and(|plan| plan.operation == Some(OperationKind::Form)) {
+        return (ConditionStatus::False, NotFormed, "the first leader has yet to be elected".to_owned());
     }
     let running = observed.processes.values().any(|process| process.state == ProcessState::Running);
     if running && observed.told().next().is_none() {

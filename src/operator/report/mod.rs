@@ -74,12 +74,22 @@ fn operation(observed: &Observed, outcome: Outcome<'_>) -> Option<Operation> {
     Some(Operation {
         kind,
         member: plan.member.as_ref().map(ToString::to_string),
-        step,
+        step: bounded(step),
+        reason: bounded(plan.reason.to_string()),
         waiting_on: failed
+            .map(|failed| failed.strip_prefix(&format!("{}: ", plan.step)).unwrap_or(failed))
             .map(|failed| format!("another try, since the last one failed: {failed}"))
-            .or(waiting_on),
+            .or(waiting_on)
+            .map(bounded),
         started_at: started_at.or(Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(observed.now))),
     })
+}
+
+/// As the schema bounds the texts of an operation.
+const TEXT_CHARACTERS_MAX: usize = 1024;
+
+fn bounded(text: String) -> String {
+    text.chars().take(TEXT_CHARACTERS_MAX).collect()
 }
 
 fn phase(conditions: &[crate::api::Condition], outcome: Outcome<'_>) -> Phase {

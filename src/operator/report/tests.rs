@@ -54,6 +54,7 @@ fn look(silent: &[u32]) -> Observed {
         settings: Settings::default(),
         ask_at: Some(addressing.client_url(name)),
         ready: true,
+        led_away_since: None,
         node: Some("node-1".to_owned()),
     };
     let mark = |name: &MemberName| crate::operator::DiskMark {

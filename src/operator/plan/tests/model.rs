@@ -4,12 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 use crate::api::{KvorumClusterSpec, KvorumClusterStatus, RetentionPolicy};
 use crate::operator::names::{Addressing, MemberName};
 use crate::operator::observed::{
     Answer, Disk, DiskMark, DiskState, Identity, Listed, MemberList, Observed, Process, ProcessState, Told,
 };
 use crate::operator::plan::{plan, safety::quorum, surroundings};
+use crate::operator::reason::WaitingOn;
 use crate::operator::report::{Outcome, report};
 use crate::operator::settings::Settings;
 use crate::operator::step::{Birth, Launch, Plan, Step, Surroundings};
@@ -39,6 +42,8 @@ pub(super) struct World {
     used: BTreeSet<u32>,
     /// A process made with these settings never comes to run.
     pub(super) broken: Option<Settings>,
+    /// Grows by a second with each pass.
+    now: jiff::Timestamp,
     /// All that happened, in order.
     pub(super) history: Vec<String>,
 }
@@ -56,6 +61,7 @@ pub(super) struct WorldProcess {
     settings: Settings,
     birth: Birth,
     founders: usize,
+    led_away_since: Option<jiff::Timestamp>,
 }
 
 impl World {
@@ -73,6 +79,7 @@ impl World {
             next_id: 1,
             used: BTreeSet::new(),
             broken: None,
+            now: jiff::Timestamp::UNIX_EPOCH,
             history: Vec::new(),
         }
     }
@@ -102,6 +109,7 @@ impl World {
                 settings: process.settings.clone(),
                 ask_at: running.then(|| Self::addressing().client_url(name)),
                 ready: running,
+                led_away_since: process.led_away_since,
                 node: None,
             };
             (name.clone(), process)
@@ -117,7 +125,7 @@ impl World {
             spec: self.spec.clone(),
             deleting: false,
             status: self.status.clone(),
-            now: jiff::Timestamp::UNIX_EPOCH,
+            now: self.now,
             addressing: Self::addressing(),
             processes: processes.collect(),
             disks: disks.collect(),
@@ -187,6 +195,7 @@ impl World {
         let validated = validate(&observed).expect("the spec is valid");
         let wanted = surroundings(&validated, &observed);
         let drifted = self.drifted(&wanted);
+        self.now += SignedDuration::from_secs(1);
         let plan = plan(&validated, &observed, &drifted);
         if published {
             let outcome = Outcome::Planned { validated: &validated, plan: &plan, failed: None };
@@ -199,10 +208,19 @@ impl World {
     }
 
     fn drifted(&self, wanted: &Surroundings) -> Vec<String> {
+        let led = self.processes.iter().filter(|(name, process)| {
+            let leaving = wanted.leaving.contains(name);
+            let stays = self.listed(name).is_some() && !process.state.is_stopping();
+            stays && leaving != process.led_away_since.is_some()
+        });
+        let led = led.map(|(name, process)| match process.led_away_since {
+            Some(_) => format!("{name} as voter"),
+            None => format!("{name} as leaving"),
+        });
         let marks = wanted.marks.iter();
         let drifted =
             marks.filter(|(name, mark)| self.disks.get(name).is_some_and(|disk| disk.mark != **mark));
-        drifted.map(|(name, _)| format!("the mark of {name}")).collect()
+        led.chain(drifted.map(|(name, _)| format!("the mark of {name}"))).collect()
     }
 
     fn perform(&mut self, step: &Step, part: f64) {
@@ -210,6 +228,10 @@ impl World {
         match step {
             Step::Nothing | Step::Dismantle { .. } => {}
             Step::Apply { surroundings, .. } => {
+                for (name, process) in &mut self.processes {
+                    let leaving = surroundings.leaving.contains(name);
+                    process.led_away_since = leaving.then(|| process.led_away_since.unwrap_or(self.now));
+                }
                 for (name, mark) in surroundings.marks.iter().take(some(surroundings.marks.len())) {
                     if let Some(disk) = self.disks.get_mut(name) {
                         disk.mark = mark.clone();
@@ -246,6 +268,7 @@ impl World {
             settings: launch.settings.clone(),
             birth: launch.birth,
             founders: launch.initial_cluster.len(),
+            led_away_since: None,
         };
         let held = self.processes.get(&launch.member);
         if held.is_none_or(|held| matches!(held.state, ProcessState::Ended { .. })) {
@@ -290,6 +313,11 @@ impl World {
         assert!(self.quorate(), "the server has no quorum to remove {id}");
         let gone = self.list.iter().position(|listed| listed.id == id).expect("it is listed");
         let gone = self.list.remove(gone);
+        let name = Self::addressing().member_at("db", &gone.peer_urls[0]);
+        let process = name.and_then(|name| self.processes.get(&name));
+        let led = process.is_some_and(|process| process.led_away_since.is_none() && !gone.learner);
+        let serves = process.is_some_and(|process| process.state == ProcessState::Running);
+        assert!(!(led && serves), "clients are led to {id} while it leaves");
         let (serving, voters) = (self.serving_voters(), self.voters());
         assert!(gone.learner || serving >= quorum(voters), "removing {id} leaves {serving} of {voters}");
         assert!(self.leader != Some(id), "the leader was removed without handing over");
@@ -455,7 +483,8 @@ impl World {
             }
             let names: Vec<_> = self.processes.keys().cloned().collect();
             let moved = names.iter().filter(|name| self.advance(name)).count();
-            if moved == 0 {
+            let time_passes = matches!(plan.waiting_on, Some(WaitingOn::LedAway { .. }));
+            if moved == 0 && !time_passes {
                 return story;
             }
         }

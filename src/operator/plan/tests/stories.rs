@@ -69,6 +69,8 @@ fn the_newest_leave_first_and_the_leader_hands_over() {
     told(
         &without_marks(world.settle()),
         "
+        bring up to date: db-3 as leaving, db-4 as leaving: objects around the members are not what they should be
+        waits for clients to be led away from db-3, db-4
         remove db-3 from the members: the cluster has 5 members, spec.replicas is 3
         stop db-3: db-3 runs and is not a member
         move leadership from db-4 to db-0: db-4 is next and leads: it hands over first
@@ -77,6 +79,24 @@ fn the_newest_leave_first_and_the_leader_hands_over() {
         waits for db-3, db-4 to stop
         retire the disk of db-3: db-3 has left and its disk is still there
         retire the disk of db-4: db-4 has left and its disk is still there
+        rests: the cluster is as the spec says
+        ",
+    );
+    world.assert_at_rest();
+}
+
+/// Whoever changes their mind gets the members back to which clients are led.
+#[test]
+fn clients_are_led_back_when_nobody_leaves_after_all() {
+    let mut world = World::settled(3);
+    world.spec.replicas = 2;
+    let led_away = world.pass(1.0, true);
+    assert_eq!(led_away.step.to_string(), "bring up to date: db-2 as leaving");
+    world.spec.replicas = 3;
+    told(
+        &world.settle(),
+        "
+        bring up to date: db-2 as voter: objects around the members are not what they should be
         rests: the cluster is as the spec says
         ",
     );

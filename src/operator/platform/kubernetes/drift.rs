@@ -13,7 +13,8 @@ use serde_json::Value;
 
 use super::Found;
 use crate::operator::build::{
-    FINALIZER, LEARNER, ROLE_LABEL, VOTER, annotations_of, budget, client_service, headless_service,
+    FINALIZER, LEARNER, LEAVING, ROLE_LABEL, VOTER, annotations_of, budget, client_service,
+    headless_service, led_away_since,
 };
 use crate::operator::names::MemberName;
 use crate::operator::observed::DiskMark;
@@ -73,8 +74,13 @@ fn roles<'a>(
         ours && pod.metadata.deletion_timestamp.is_none()
     });
     staying.filter_map(|(member, pod)| {
-        let role = if wanted.voters.contains(member) { VOTER } else { LEARNER };
-        let right = pod.labels().get(ROLE_LABEL).is_some_and(|held| held == role);
+        let role = match (wanted.voters.contains(member), wanted.leaving.contains(member)) {
+            (true, true) => LEAVING,
+            (true, false) => VOTER,
+            (false, _) => LEARNER,
+        };
+        let labelled = pod.labels().get(ROLE_LABEL).is_some_and(|held| held == role);
+        let right = labelled && (role != LEAVING || led_away_since(pod).is_some());
         (!right).then(|| Drift::Role { member: member.clone(), role })
     })
 }

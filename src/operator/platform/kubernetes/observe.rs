@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Found, Kubernetes, failed};
 use crate::api::KvorumCluster;
-use crate::operator::build::{SETTINGS, addressing, mark_of, selector};
+use crate::operator::build::{SETTINGS, addressing, led_away_since, mark_of, selector};
 use crate::operator::names::{CLIENT_PORT, MemberName};
 use crate::operator::observed::{Disk, DiskState, Identity, Observed, Process, ProcessState};
 use crate::operator::platform::PlatformError;
@@ -116,6 +116,7 @@ pub(super) fn process(pod: &Pod, owner: &str) -> Process {
         settings: settings.unwrap_or_default(),
         ask_at: status.pod_ip.as_deref().filter(|_| running).map(client_url),
         ready: status.conditions.iter().flatten().any(|held| held.type_ == "Ready" && held.status == "True"),
+        led_away_since: led_away_since(pod),
         node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
     }
 }

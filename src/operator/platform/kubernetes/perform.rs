@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::drift::{Drift, drifted};
 use super::{Found, Kubernetes, failed};
 use crate::api::{KvorumCluster, RetentionPolicy};
-use crate::operator::build::{self, FIELD_MANAGER, FINALIZER, ROLE_LABEL, annotations_of};
+use crate::operator::build::{self, FIELD_MANAGER, FINALIZER, LEAVING, LED_AWAY_SINCE, ROLE_LABEL, annotations_of};
 use crate::operator::names::MemberName;
 use crate::operator::observed::{DiskMark, Observed};
 use crate::operator::platform::PlatformError;
@@ -60,6 +60,15 @@ pub(super) async fn perform(
     }
 }
 
+/// With another role the annotation goes by itself, being no longer applied.
+fn role_metadata(role: &str) -> Value {
+    let mut metadata = json!({ "labels": { ROLE_LABEL: role } });
+    if role == LEAVING {
+        metadata["annotations"] = json!({ LED_AWAY_SINCE: jiff::Timestamp::now() });
+    }
+    metadata
+}
+
 impl Kubernetes {
     async fn apply_all(
         &self,
@@ -82,7 +91,7 @@ impl Kubernetes {
                 self.apply::<PodDisruptionBudget>(&budget.name_any(), &*budget, doing).await
             }
             Drift::Role { member, role } => match found.pods.get(&member) {
-                Some(pod) => self.apply_metadata(pod, json!({ "labels": { ROLE_LABEL: role } }), doing).await,
+                Some(pod) => self.apply_metadata(pod, role_metadata(role), doing).await,
                 None => Ok(()),
             },
             Drift::Mark { member, mark } => self.mark(found, &member, &mark).await,

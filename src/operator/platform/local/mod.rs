@@ -20,11 +20,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use self::folder::Folder;
 use self::process::Processes;
 use super::{Event, Platform, PlatformError, Report};
-use crate::api::{AutoCompactionMode, KvorumClusterStatus, RetentionPolicy};
+use crate::api::{KvorumClusterStatus, RetentionPolicy};
+use crate::operator::arguments::{Place, arguments};
 use crate::operator::names::{Addressing, MemberName};
 use crate::operator::observed::{DiskMark, Identity, Observed};
 use crate::operator::step::{Launch, Step, Surroundings};
@@ -39,6 +41,8 @@ struct Local {
     processes: Processes,
     /// What is to be shown to whoever watches, oldest first.
     news: Mutex<Vec<Event>>,
+    /// There is a new status, or news.
+    published: Notify,
     status: Mutex<KvorumClusterStatus>,
 }
 
@@ -52,7 +56,12 @@ impl Local {
         self.folder
             .make_disk(member, &launch.mark)
             .map_err(|error| failed("make the disk of", member, error))?;
-        let arguments = arguments(&self.addressing(), &self.folder.data(member), validated, launch);
+        let place = Place {
+            data: self.folder.data(member).display().to_string(),
+            listen_on: None,
+            metrics_url: None,
+        };
+        let arguments = arguments(&self.addressing(), &place, &validated.spec, launch);
         let env = validated.spec.pod.env.iter();
         let env = env.filter_map(|env| Some((env.name.clone(), env.value.clone()?)));
         let mut command = tokio::process::Command::new(&self.server);
@@ -159,39 +168,7 @@ impl Platform for Local {
             *self.status.lock() = report.status.clone();
         }
         self.news.lock().extend(report.event.clone());
+        self.published.notify_one();
         Ok(())
     }
-}
-
-/// The command line of a member: etcd's own flags.
-fn arguments(
-    addressing: &Addressing,
-    data: &std::path::Path,
-    validated: &Validated,
-    launch: &Launch,
-) -> Vec<String> {
-    let (spec, member) = (&validated.spec, &launch.member);
-    let (client_url, peer_url) = (addressing.client_url(member), addressing.peer_url(member));
-    let mode = match spec.auto_compaction.mode {
-        AutoCompactionMode::Periodic => "periodic",
-        AutoCompactionMode::Revision => "revision",
-    };
-    let flags = [
-        ("name", member.to_string()),
-        ("data-dir", data.display().to_string()),
-        ("listen-client-urls", client_url.clone()),
-        ("advertise-client-urls", client_url),
-        ("listen-peer-urls", peer_url.clone()),
-        ("initial-advertise-peer-urls", peer_url),
-        ("initial-cluster", launch.initial_cluster_flag()),
-        ("initial-cluster-state", launch.initial_cluster_state_flag().to_owned()),
-        ("initial-cluster-token", launch.token.clone()),
-        ("heartbeat-interval", spec.timing.heartbeat_interval_ms.to_string()),
-        ("election-timeout", spec.timing.election_timeout_ms.to_string()),
-        ("snapshot-count", spec.snapshot_count.to_string()),
-        ("auto-compaction-mode", mode.to_owned()),
-        ("auto-compaction-retention", spec.auto_compaction.retention.clone()),
-    ];
-    let flags = flags.into_iter().map(|(flag, value)| format!("--{flag}={value}"));
-    flags.chain(spec.pod.extra_args.iter().cloned()).collect()
 }

@@ -92,6 +92,8 @@ impl Processes {
                 settings: entry.settings.clone(),
                 ask_at: matches!(entry.state, State::Running { .. }).then(|| addressing.client_url(name)),
                 ready: matches!(entry.state, State::Running { .. }),
+                // Clients have the members' addresses; nobody leads them.
+                led_away_since: Some(jiff::Timestamp::MIN),
                 node: None,
             };
             (name.clone(), process)

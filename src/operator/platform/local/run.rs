@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::document::Document;
 use super::folder::{Cluster, Folder, free_base_port};
 use super::process::Processes;
-use super::screen::Screen;
+use super::screen::{Screen, View};
 use super::{Event, Local, Report};
 use crate::api::{ConditionStatus, ConditionType, KvorumCluster};
 use crate::operator::names::MemberName;
@@ -96,23 +96,28 @@ pub async fn run(options: Options) -> Result<(), Error> {
             reread(&reconciler.platform, &mut document, &mut screen);
         }
     }
-    screen.line(
-        "stopping the members; their data stay, and the same command goes on with them (again: kill them)",
-    );
-    stop(&processes, &reconciler.platform, &mut signals).await;
+    stop(&processes, &reconciler.platform, &mut signals, &mut screen).await;
     Ok(())
 }
 
 /// Returns when no member's process is left.
-async fn stop(processes: &Processes, local: &Local, signals: &mut Signals) {
+async fn stop(processes: &Processes, local: &Local, signals: &mut Signals, screen: &mut Screen) {
+    screen.clear();
+    let note = "the members are told to stop; to be told again kills them".to_owned();
+    screen.say(&Event { warning: false, reason: "Stopping".to_owned(), note });
     let leader = local.status.lock().leader.clone();
     let leader = leader.and_then(|name| MemberName::parse(&local.folder.cluster().name, &name));
-    tokio::select! {
-        () = processes.stop_all(leader.as_ref()) => return,
-        () = signals.next() => {}
-        () = tokio::time::sleep(STOP_WITHIN) => {}
+    let killed = tokio::select! {
+        () = processes.stop_all(leader.as_ref()) => false,
+        () = signals.next() => true,
+        () = tokio::time::sleep(STOP_WITHIN) => true,
+    };
+    if killed {
+        processes.kill_all().await;
     }
-    processes.kill_all().await;
+    let how = if killed { "had to be killed" } else { "have stopped" };
+    let note = format!("all members {how}; their data stay, and the same command goes on with them");
+    screen.say(&Event { warning: false, reason: "Stopped".to_owned(), note });
 }
 
 /// What was said already, so that it is said once.
@@ -148,13 +153,17 @@ async fn pass(
     screen: &mut Screen,
     teller: &mut Teller,
 ) -> Duration {
-    let passed = reconciler.pass().await;
     let local = &reconciler.platform;
-    let news = std::mem::take(&mut *local.news.lock());
-    news.iter().for_each(|event| screen.say(event));
-    let name = local.folder.cluster().name;
-    let status = local.status.lock().clone();
-    screen.show(&name, &status, &local.addressing(), document.problem.as_deref());
+    let mut passing = std::pin::pin!(reconciler.pass());
+    // A step may take long, and is told before it is performed.
+    let passed = loop {
+        tokio::select! {
+            biased;
+            passed = &mut passing => break passed,
+            () = local.published.notified() => show(local, document, screen),
+        }
+    };
+    show(local, document, screen);
     match passed {
         Ok(pass) => {
             let failure = pass.failure.as_ref().map(|failure| chain(failure));
@@ -167,6 +176,17 @@ async fn pass(
             AFTER_ERROR
         }
     }
+}
+
+fn show(local: &Local, document: &Document, screen: &mut Screen) {
+    let news = std::mem::take(&mut *local.news.lock());
+    news.iter().for_each(|event| screen.say(event));
+    screen.show(&View {
+        name: &local.folder.cluster().name,
+        status: &local.status.lock(),
+        addressing: &local.addressing(),
+        problem: document.problem.as_deref(),
+    });
 }
 
 fn warning(reason: &str, note: String) -> Event {
@@ -225,6 +245,7 @@ fn open(options: &Options) -> Result<(Document, Local), Error> {
         server: options.server.clone(),
         processes: Processes::default(),
         news: Default::default(),
+        published: Default::default(),
         status: parking_lot::Mutex::new(status),
     };
     Ok((document, local))
