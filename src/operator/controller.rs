@@ -7,6 +7,7 @@ mod election;
 mod health;
 mod metrics;
 mod options;
+mod requests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ pub use self::options::Options;
 use super::build::{CLUSTER_LABEL, FIELD_MANAGER, Image};
 use super::platform::PlatformError;
 use super::platform::kubernetes::{Kubernetes, Refused};
-use super::reconcile::{Reconciler, chain};
+use super::reconcile::{Pass, Reconciler, chain};
 use crate::api::KvorumCluster;
 
 /// The wait after the first failed pass; each further one doubles it.
@@ -73,8 +74,10 @@ struct Context {
 /// # Errors
 /// See [`Error`]; on any of them the process should end and be started again.
 pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error> {
-    let client = Client::try_default().await.map_err(Error::Config)?;
     let metrics = Metrics::new().map_err(Error::Metrics)?;
+    metrics.concurrency(options.concurrency);
+    let config = kube::Config::infer().await.map_err(|error| Error::Config(kube::Error::InferConfig(error)))?;
+    let client = requests::counted(config, metrics.clone()).map_err(Error::Config)?;
     let readiness = Readiness::default();
     let address = options.listen_address;
     let serving = health::serve(address, readiness.clone(), metrics.clone());
@@ -221,7 +224,13 @@ async fn pass(cluster: Arc<KvorumCluster>, context: Arc<Context>) -> Result<Acti
     context.metrics.pass_began();
     let outcome = context.reconciler(&cluster).pass().await;
     let failed = outcome.as_ref().map_or(true, |pass| pass.failure.is_some());
-    context.metrics.pass_ended(if failed { "error" } else { "success" }, began.elapsed());
+    let waits = |pass: &Pass| pass.plan.as_ref().is_some_and(|plan| plan.operation.is_some());
+    let result = match &outcome {
+        _ if failed => "error",
+        Ok(pass) if waits(pass) => "requeue_after",
+        _ => "success",
+    };
+    context.metrics.pass_ended(result, began.elapsed());
     let pass = outcome?;
     context.metrics.cluster(&pass);
     if let Some(failure) = pass.failure {
