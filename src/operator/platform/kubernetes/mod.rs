@@ -26,6 +26,8 @@ use crate::operator::step::{Step, Surroundings};
 use crate::operator::validate::Validated;
 
 #[cfg(test)]
+mod calls_tests;
+#[cfg(test)]
 mod tests;
 
 /// The place of one cluster in Kubernetes.

@@ -13,7 +13,7 @@ use crate::types::ClusterId;
 
 const UID: &str = "0f8c";
 
-fn validated() -> Validated {
+pub(super) fn validated() -> Validated {
     let spec = KvorumClusterSpec::default();
     Validated {
         name: "db".into(),
@@ -27,7 +27,7 @@ fn validated() -> Validated {
     }
 }
 
-fn member(ordinal: u32) -> MemberName {
+pub(super) fn member(ordinal: u32) -> MemberName {
     MemberName::new("db", ordinal)
 }
 
@@ -57,7 +57,7 @@ fn pod(ordinal: u32) -> Pod {
 }
 
 /// A cluster of two voters and a learner whose objects are all as they should be.
-fn settled() -> (Found, Surroundings) {
+pub(super) fn settled() -> (Found, Surroundings) {
     let validated = validated();
     let claim = |ordinal| (member(ordinal), build::claim(&validated, &member(ordinal), &mark()));
     let services = [build::headless_service(&validated), build::client_service(&validated)];
@@ -74,6 +74,7 @@ fn settled() -> (Found, Surroundings) {
     let wanted = Surroundings {
         finalizer: false,
         voters: [member(0), member(1)].into(),
+        leaving: Default::default(),
         min_available: 1,
         marks: (0..3).map(|ordinal| (member(ordinal), mark())).collect(),
     };
@@ -107,13 +108,16 @@ fn what_others_add_is_no_drift() {
 #[test]
 fn each_difference_is_named() {
     type Spoil = fn(&mut Found, &mut Surroundings);
-    let cases: [(&str, Spoil); 7] = [
+    let cases: [(&str, Spoil); 8] = [
         ("the finalizer", |_, wanted| wanted.finalizer = true),
         ("the finalizer", |found, _| found.cluster.metadata.finalizers = Some(vec![build::FINALIZER.into()])),
         ("Service db-members", |found, _| drop(found.services.remove("db-members"))),
         ("PodDisruptionBudget db", |_, wanted| wanted.min_available = 2),
         ("db-2 as voter", |_, wanted| {
             wanted.voters.insert(member(2));
+        }),
+        ("db-1 as leaving", |_, wanted| {
+            wanted.leaving.insert(member(1));
         }),
         ("db-1 as learner", |_, wanted| {
             wanted.voters.remove(&member(1));
@@ -149,11 +153,11 @@ fn what_is_going_is_left_alone() {
     assert_eq!(drifts, [""; 0]);
 }
 
-fn now() -> Time {
+pub(super) fn now() -> Time {
     Time(jiff::Timestamp::UNIX_EPOCH)
 }
 
-fn status(phase: &str, state: Option<ContainerState>) -> PodStatus {
+pub(super) fn status(phase: &str, state: Option<ContainerState>) -> PodStatus {
     PodStatus {
         phase: Some(phase.into()),
         pod_ip: Some("198.18.1.7".into()),
@@ -228,4 +232,21 @@ fn a_running_pod_is_asked_at_its_address() {
     assert_eq!(running("fd00::7").as_deref(), Some("http://[fd00::7]:2379"));
     let failed = Pod { status: Some(status("Failed", None)), ..pod(1) };
     assert_eq!(observe::process(&failed, UID).ask_at, None);
+}
+
+/// A Pod that clients were led away from says so itself, so that a new operator knows.
+#[test]
+fn a_leaving_voter_is_right_once_it_tells_since_when() {
+    let leave = |since: Option<&str>| {
+        drifts(|found, wanted| {
+            wanted.leaving.insert(member(1));
+            let metadata = &mut found.pods.get_mut(&member(1)).unwrap().metadata;
+            metadata.labels.as_mut().unwrap().insert(build::ROLE_LABEL.into(), build::LEAVING.into());
+            let annotations = metadata.annotations.as_mut().unwrap();
+            annotations.extend(since.map(|since| (build::LED_AWAY_SINCE.to_owned(), since.to_owned())));
+        })
+    };
+    assert_eq!(leave(Some("2026-11-22T21:00:00Z")), [""; 0]);
+    assert_eq!(leave(None), ["db-1 as leaving"]);
+    assert_eq!(leave(Some("a while ago")), ["db-1 as leaving"]);
 }
