@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use futures::Stream;
 use http::HeaderMap;
+use prometheus::IntGauge;
 use prost::Message;
 use tokio::sync::Semaphore;
 use tonic::Status;
@@ -20,7 +21,8 @@ use super::{answer, parse, status};
 use crate::apply::{Command, Outcome};
 use crate::mvcc::{KeyRange, Op, RangeOp, RangeResult, Store, TxnOp};
 use crate::proto::etcdserverpb as pb;
-use crate::raft::Handle;
+use crate::raft::{Error, Handle};
+use crate::telemetry::metrics::Metrics;
 use crate::types::Revision;
 
 /// A store of so few keys is read in place: a tenth of a millisecond at most.
@@ -34,6 +36,7 @@ pub(super) struct Kv {
     handle: Handle,
     store: Store,
     quota: Quota,
+    metrics: Metrics,
     txn_ops_max: usize,
     request_bytes_max: usize,
     /// Large reads at a time: more would only share the processors.
@@ -45,6 +48,7 @@ impl Kv {
         gate: Arc<Gate>,
         headers: Headers,
         quota: Quota,
+        metrics: Metrics,
         txn_ops_max: usize,
         request_bytes_max: usize,
     ) -> Self {
@@ -52,7 +56,7 @@ impl Kv {
         let store = headers.state.store().clone();
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         let large_reads = Arc::new(Semaphore::new(processors));
-        Kv { gate, headers, handle, store, quota, txn_ops_max, request_bytes_max, large_reads }
+        Kv { gate, headers, handle, store, quota, metrics, txn_ops_max, request_bytes_max, large_reads }
     }
 
     pub(super) async fn range(
@@ -65,6 +69,7 @@ impl Kv {
         if !op.serializable {
             self.read_index().await?;
         }
+        self.metrics.mvcc.range.inc();
         if !self.may_be_large(&op.range) {
             let result = self.store.range(&op).map_err(status::of_store)?;
             return Ok(Encoded::Whole(frame(&answer::range(self.headers.at(result.revision), result))));
@@ -148,6 +153,7 @@ impl Kv {
             Op::Range(range) => Some(&range.range),
             Op::Put(_) | Op::Delete(_) | Op::Txn(_) => None,
         });
+        self.metrics.mvcc.range.inc_by(ranges.clone().count() as u64);
         let mut ranges = ranges.chain(op.compares.iter().map(|compare| &compare.range));
         if !ranges.any(|range| self.may_be_large(range)) {
             return self.store.read_txn(&op).map_err(status::of_store);
@@ -174,11 +180,19 @@ impl Kv {
     }
 
     async fn read_index(&self) -> Result<(), Status> {
-        self.handle.read_index().await.map_err(status::of_raft)
+        let read = self.handle.read_index().await;
+        read.inspect_err(|_| self.metrics.server.read_indexes_failed.inc()).map_err(status::of_raft)
     }
 
     async fn propose(&self, command: Command) -> Result<Outcome, Status> {
-        Ok(self.handle.propose(command).await.map_err(status::of_raft)?.outcome)
+        let server = &self.metrics.server;
+        let _pending = Pending::count(&server.proposals_pending);
+        let proposed = self.handle.propose(command).await.inspect_err(|error| {
+            if !matches!(error, Error::Rejected(_)) {
+                server.proposals_failed.inc();
+            }
+        });
+        Ok(proposed.map_err(status::of_raft)?.outcome)
     }
 
     fn may_be_large(&self, range: &KeyRange) -> bool {
@@ -197,6 +211,22 @@ impl Kv {
             result
         };
         tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| Err(status::broken("a large read")))
+    }
+}
+
+/// A proposal under way; also a client that goes away ends it.
+struct Pending<'a>(&'a IntGauge);
+
+impl<'a> Pending<'a> {
+    fn count(pending: &'a IntGauge) -> Self {
+        pending.inc();
+        Pending(pending)
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

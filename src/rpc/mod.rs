@@ -98,7 +98,14 @@ impl Services {
             state: headers.state.clone(),
             bytes: u64::try_from(limits.quota_bytes).ok(),
         };
-        let kv = Kv::new(gate.clone(), headers.clone(), quota, limits.txn_ops_max, limits.request_bytes_max);
+        let kv = Kv::new(
+            gate.clone(),
+            headers.clone(),
+            quota,
+            metrics.clone(),
+            limits.txn_ops_max,
+            limits.request_bytes_max,
+        );
         let watch = Watch {
             gate: gate.clone(),
             headers: headers.clone(),

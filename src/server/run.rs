@@ -140,9 +140,10 @@ impl Member {
         identity: &Identity,
         metrics: &Metrics,
     ) -> Result<Self, Error> {
-        let fsync = metrics.clone();
+        let (fsync, written) = (metrics.clone(), metrics.clone());
         let options = wal::Options {
             on_sync: Some(Arc::new(move |took| fsync.disk.wal_fsync.observe(took))),
+            on_write: Some(Arc::new(move |bytes| written.disk.count_written(bytes))),
             unsafe_no_fsync: config.unsafe_no_fsync,
             ..wal::Options::default()
         };

@@ -55,6 +55,11 @@ fn probes_version_and_metrics_answer_as_etcd_answers() {
         for family in [
             "etcd_disk_wal_fsync_duration_seconds",
             "etcd_server_proposals_committed_total",
+            "etcd_server_proposals_pending",
+            "etcd_server_proposals_failed_total",
+            "etcd_server_read_indexes_failed_total",
+            "etcd_disk_wal_write_bytes_total",
+            "etcd_mvcc_range_total",
             "etcd_server_leader_changes_seen_total",
             "etcd_mvcc_db_total_size_in_bytes",
             "process_resident_memory_bytes",

@@ -76,6 +76,9 @@ pub struct Recovered {
 /// Called with the time of each fdatasync.
 pub type OnSync = Arc<dyn Fn(Duration) + Send + Sync>;
 
+/// Called with the bytes of each write, before it is synced.
+pub type OnWrite = Arc<dyn Fn(u64) + Send + Sync>;
+
 /// How the log lies on the disk.
 #[derive(Clone)]
 pub struct Options {
@@ -86,11 +89,18 @@ pub struct Options {
     /// Skip every sync (`--unsafe-no-fsync`).
     pub unsafe_no_fsync: bool,
     pub on_sync: Option<OnSync>,
+    pub on_write: Option<OnWrite>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, tail_bytes: 16 << 20, unsafe_no_fsync: false, on_sync: None }
+        Self {
+            segment_bytes: 64 << 20,
+            tail_bytes: 16 << 20,
+            unsafe_no_fsync: false,
+            on_sync: None,
+            on_write: None,
+        }
     }
 }
 

@@ -173,6 +173,9 @@ impl Writer {
         }
         current.fill(base + batch.len() as u64, ahead_bytes)?;
         current.segment.file.write_at(&batch, base)?;
+        if let Some(on_write) = &self.options.on_write {
+            on_write(batch.len() as u64);
+        }
         current.offset += batch.len() as u64;
         let purged = jobs.iter().flat_map(|job| &job.records).any(|r| matches!(r, Record::Purged { .. }));
         // Segments go only after the purge point that lets them go is durable.

@@ -82,6 +82,12 @@ impl<'a> Build<'a> {
                 "etcd_server_proposals_applied_total",
                 "Log position up to which proposals are applied.",
             ),
+            proposals_pending: self
+                .gauge("etcd_server_proposals_pending", "Proposals that wait to be committed and applied."),
+            proposals_failed: self
+                .counter("etcd_server_proposals_failed_total", "Proposals that failed or went unanswered."),
+            read_indexes_failed: self
+                .counter("etcd_server_read_indexes_failed_total", "Linearizable reads that found no leader."),
             quota_backend_bytes: self
                 .gauge("etcd_server_quota_backend_bytes", "Size of the key space that the quota allows."),
             version: self.gauges(
@@ -132,6 +138,7 @@ impl<'a> Build<'a> {
             put: self.counter("etcd_mvcc_put_total", "Puts applied."),
             delete: self.counter("etcd_mvcc_delete_total", "Deletes applied."),
             txn: self.counter("etcd_mvcc_txn_total", "Transactions applied."),
+            range: self.counter("etcd_mvcc_range_total", "Ranges read by this member's clients."),
             keys: self.gauge("etcd_debugging_mvcc_keys_total", "Keys."),
             current_revision: self.gauge("etcd_debugging_mvcc_current_revision", "Revision of the store."),
             compact_revision: self
@@ -147,6 +154,7 @@ impl<'a> Build<'a> {
     pub(super) fn disk(&self) -> Disk {
         Disk {
             wal_fsync: self.seconds("etcd_disk_wal_fsync_duration_seconds", "Time to sync the log.", DISK),
+            wal_write_bytes: self.gauge("etcd_disk_wal_write_bytes_total", "Bytes written to the log."),
             fd_used: self.gauge("os_fd_used", "Open files."),
             fd_limit: self.gauge("os_fd_limit", "Most files that may be open."),
         }

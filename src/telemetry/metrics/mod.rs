@@ -57,6 +57,9 @@ pub struct Server {
     pub leader_changes_seen: IntCounter,
     pub proposals_committed: IntGauge,
     pub proposals_applied: IntGauge,
+    pub proposals_pending: IntGauge,
+    pub proposals_failed: IntCounter,
+    pub read_indexes_failed: IntCounter,
     pub quota_backend_bytes: IntGauge,
     version: IntGaugeVec,
     cluster_version: IntGaugeVec,
@@ -83,6 +86,7 @@ pub struct Mvcc {
     pub put: IntCounter,
     pub delete: IntCounter,
     pub txn: IntCounter,
+    pub range: IntCounter,
     pub keys: IntGauge,
     pub current_revision: IntGauge,
     pub compact_revision: IntGauge,
@@ -95,6 +99,7 @@ pub struct Mvcc {
 /// `etcd_disk_*` and `os_fd_*`.
 pub struct Disk {
     pub wal_fsync: Seconds,
+    wal_write_bytes: IntGauge,
     fd_used: IntGauge,
     fd_limit: IntGauge,
 }
@@ -193,6 +198,11 @@ impl Mvcc {
 }
 
 impl Disk {
+    /// Bytes written to the log.
+    pub fn count_written(&self, bytes: u64) {
+        self.wal_write_bytes.add(i64::try_from(bytes).unwrap_or(0));
+    }
+
     fn count_files(&self) {
         if let Ok(folder) = std::fs::read_dir("/proc/self/fd") {
             self.fd_used.set(i64::try_from(folder.count()).unwrap_or(i64::MAX));
