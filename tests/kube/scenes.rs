@@ -287,8 +287,7 @@ fn operator_killed(stage: &Stage) -> Result<()> {
     stage.bench.kubectl(&kill)?;
     stage.bench.say("the operator is killed");
     stage.wait_ready(5)?;
-    stage.scale(3)?;
-    stage.wait_ready(3)
+    scale_in(stage)
 }
 
 /// What a user may get wrong, and the words that the API server must answer with.
@@ -318,10 +317,8 @@ fn wrong_specs(stage: &Stage) -> Result<()> {
     stage.wait_ready(3)?;
     let after = stage.objects("pods")?;
     for (name, pod) in before {
-        ensure!(
-            after[&name]["metadata"]["uid"] == pod["metadata"]["uid"],
-            "a refused spec touched Pod {name}"
-        );
+        let now = after.get(&name).with_context(|| format!("a refused spec removed Pod {name}"))?;
+        ensure!(now["metadata"]["uid"] == pod["metadata"]["uid"], "a refused spec touched Pod {name}");
     }
     Ok(())
 }
