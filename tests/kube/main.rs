@@ -26,7 +26,10 @@ fn main() -> Result<()> {
     let bench: &'static Bench = Box::leak(Box::new(Bench::start()?));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build()?;
     let story = runtime.spawn(async move { tokio::time::timeout(LIMIT, play(bench)).await });
-    let told = runtime.block_on(story)?.context("the story took too long").flatten();
+    let told = match runtime.block_on(story) {
+        Ok(told) => told.context("the story took too long").flatten(),
+        Err(panicked) => Err(panicked.into()),
+    };
     // After a failure writers may still be at it.
     runtime.shutdown_background();
     match told {
