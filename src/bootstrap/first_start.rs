@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::discovery::ServiceUrl;
+use super::discovery::{ServiceUrl, ServiceV3};
 use super::initial_cluster::InitialCluster;
+use super::srv::SrvSource;
 use crate::flags::{HostUrl, Scheme, TLS_LATER};
 
 /// What the flags say about founding or joining.
@@ -15,7 +16,7 @@ pub struct FirstStart {
     pub source: Source,
     /// This member's own peer URLs.
     pub advertise_peer: Vec<HostUrl>,
-    /// How long a discovery service may be away before that is final.
+    /// How long a discovery service may be away, or SRV records be incomplete, before that is final.
     pub patience: Duration,
 }
 
@@ -26,6 +27,10 @@ pub enum Source {
     Listed(String),
     /// `--discovery`: a registry of etcd's v2 API, and the HTTP proxy on the way to it.
     DiscoveryV2 { url: ServiceUrl, proxy: Option<HostUrl> },
+    /// `--discovery-token` and `--discovery-endpoints`: a registry in the key space of an etcd or a Kvorum.
+    DiscoveryV3(ServiceV3),
+    /// `--discovery-srv`: DNS records.
+    Srv(SrvSource),
 }
 
 /// `--initial-cluster-state`.

@@ -1,7 +1,7 @@
-//! How a member comes to a cluster: disk and flags -> [`Begin`] -> `roll` (who the members are, from the flags
-//! or a discovery service) -> found or join -> [`Identity`].
+//! How a member comes to a cluster: disk and flags -> [`Begin`] -> `roll` (who the members are, from the
+//! flags, a discovery service or SRV records) -> found or join -> [`Identity`].
 //!
-//! What is decided is pure (`begin`, `discovery/roster`, `handshake`); `discovery`, `found` and `join` ask
+//! What is decided is pure (`begin`, `discovery/roster`, `srv::judge`, `handshake`); `discovery`, `srv`, `found` and `join` ask
 //! services and peers and carry it out; `routes` answers them. An empty disk never founds a second cluster, and a member ID that has once started
 //! never starts again from an empty disk: `handshake` says why that holds.
 
@@ -20,6 +20,7 @@ mod report;
 mod roll;
 mod routes;
 mod shared;
+mod srv;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +35,9 @@ pub use initial_cluster::InitialCluster;
 pub use report::{Position, Report, ServerState, Standing, Waiting};
 use shared::Shared;
 pub use shared::{DiskError, Running};
+pub use srv::SrvSource;
 
+use crate::client::Names;
 use crate::storage::DataDir;
 use crate::telemetry::health::Facts;
 
@@ -56,8 +59,8 @@ pub struct Founding {
 
 impl Founding {
     /// Reads who this member is. Nothing is decided yet; the routes answer from now on.
-    pub fn new(first: FirstStart, data: &DataDir) -> Result<Founding, Error> {
-        Ok(Founding { shared: Arc::new(Shared::open(data)?), first })
+    pub fn new(first: FirstStart, data: &DataDir, names: Names) -> Result<Founding, Error> {
+        Ok(Founding { shared: Arc::new(Shared::open(data, names)?), first })
     }
 
     /// Finds out who this member is, and in which cluster; durable when it returns. Waits as long as it takes,

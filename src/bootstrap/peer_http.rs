@@ -2,19 +2,17 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hickory_resolver::TokioResolver;
 use http::{HeaderMap, Method, Request, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
-use tokio::sync::OnceCell;
 
+use crate::client::Names;
 use crate::flags::HostUrl;
 
 /// No answer of a peer is larger.
@@ -23,7 +21,7 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Speaks HTTP to peers. Cheap to clone.
 #[derive(Clone, Default)]
 pub(super) struct PeerHttp {
-    resolver: Arc<OnceCell<TokioResolver>>,
+    names: Names,
 }
 
 pub(super) struct Response {
@@ -33,6 +31,15 @@ pub(super) struct Response {
 }
 
 impl PeerHttp {
+    pub(super) fn new(names: Names) -> PeerHttp {
+        PeerHttp { names }
+    }
+
+    /// Who is asked for names.
+    pub(super) fn names(&self) -> &Names {
+        &self.names
+    }
+
     /// Asks; the error is a short text for people.
     pub(super) async fn ask(
         &self,
@@ -117,14 +124,9 @@ impl PeerHttp {
         Err(last)
     }
 
-    /// The addresses of a URL's host now. Without the C library, which a static binary cannot rely on.
+    /// The addresses of a URL's host now.
     pub(super) async fn addresses(&self, url: &HostUrl) -> io::Result<Vec<IpAddr>> {
-        if let Some(ip) = url.ip() {
-            return Ok(vec![ip]);
-        }
-        let resolver = self.resolver.get_or_try_init(|| async { system_resolver() }).await?;
-        let found = resolver.lookup_ip(url.host()).await.map_err(io::Error::other)?;
-        Ok(found.iter().collect())
+        self.names.addresses(url.host()).await
     }
 
     /// Whether two lists of URLs mean the same places: as texts, else by addresses and ports. The error says
@@ -157,11 +159,4 @@ impl PeerHttp {
         places.sort();
         Ok(places)
     }
-}
-
-/// What the system's configuration says, without a cache: addresses of Pods change while their names stay.
-fn system_resolver() -> io::Result<TokioResolver> {
-    let mut builder = TokioResolver::builder_tokio().map_err(io::Error::other)?;
-    builder.options_mut().cache_size = 0;
-    builder.build().map_err(io::Error::other)
 }

@@ -6,7 +6,7 @@ use super::first_start::{ClusterState, FirstStart, Source};
 use super::identity::{Document, Plan, Stage};
 use super::initial_cluster::InitialCluster;
 use super::shared::Shared;
-use super::{Error, discovery, found, ids};
+use super::{Error, discovery, found, ids, srv};
 use crate::types::MemberId;
 
 /// The members that a source lists, with the token that goes into their IDs.
@@ -57,7 +57,8 @@ pub(super) async fn call(shared: &Arc<Shared>, first: &FirstStart) -> Result<Rol
             }
             Ok(Roll { name: first.name.clone(), cluster, token: first.token.clone() })
         }
-        Source::DiscoveryV2 { .. } if first.state == ClusterState::Existing => Err(Error::Refused(
+        Source::Srv(source) => srv::look_up(shared, first, source).await,
+        _ if first.state == ClusterState::Existing => Err(Error::Refused(
             "discovery URL should not be set when joining existing initial cluster".to_owned(),
         )),
         Source::DiscoveryV2 { url, proxy } => {
@@ -70,6 +71,13 @@ pub(super) async fn call(shared: &Arc<Shared>, first: &FirstStart) -> Result<Rol
                 }
             }
         }
+        Source::DiscoveryV3(service) => match kept(first, &service.token, document.as_ref()) {
+            Some(roll) => Ok(roll),
+            None => {
+                let registry = discovery::RegistryV3::new(service).map_err(Error::Refused)?;
+                discovery::join(shared, first, &service.token, &registry).await
+            }
+        },
     }
 }
 

@@ -15,6 +15,7 @@ use super::handshake::{self, Answer, Hello};
 use super::identity::{Document, Owner, Stage};
 use super::peer_http::PeerHttp;
 use super::report::{self, Position, Report, ServerState, Standing};
+use crate::client::Names;
 use crate::flags::HostUrl;
 use crate::membership::Member;
 use crate::storage::{DataDir, read_json, write_json_durably};
@@ -44,7 +45,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn open(data: &DataDir) -> Result<Shared, DiskError> {
+    pub(super) fn open(data: &DataDir, names: Names) -> Result<Shared, DiskError> {
         let identity_path = data.identity();
         let document = read_json(&identity_path).map_err(|source| DiskError::new(&identity_path, source))?;
         Ok(Shared {
@@ -54,7 +55,7 @@ impl Shared {
             report: RwLock::new(Report::starting("the member starts")),
             running: OnceLock::new(),
             met: Notify::new(),
-            http: PeerHttp::default(),
+            http: PeerHttp::new(names),
         })
     }
 

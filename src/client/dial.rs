@@ -8,13 +8,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hickory_resolver::Resolver;
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::endpoint::Address;
+use super::names::Names;
 
 /// A byte stream to a member.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -22,17 +22,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// The addresses that a host name has now; an IP address stands for itself.
 pub async fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
-    if let Ok(address) = host.parse() {
-        return Ok(vec![address]);
-    }
-    let resolver = Resolver::builder_tokio()
-        .and_then(|builder| builder.build())
-        .map_err(|error| io::Error::other(format!("resolver settings of this machine: {error}")))?;
-    let found = resolver
-        .lookup_ip(host)
+    let names = Names::default();
+    names
+        .addresses(host)
         .await
-        .map_err(|error| io::Error::new(io::ErrorKind::NotFound, format!("lookup {host}: {error}")))?;
-    Ok(found.iter().collect())
+        .map_err(|error| io::Error::new(io::ErrorKind::NotFound, format!("lookup {host}: {error}")))
 }
 
 /// Connects to the first address of `host` that answers, within `timeout` all in all; TCP_NODELAY is set.

@@ -11,6 +11,7 @@ mod endpoint;
 mod error;
 mod exchange;
 mod http;
+mod names;
 mod watch;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub use calls::{Consistency, Membership, Role};
 pub use dial::{dial, resolve};
 pub use endpoint::Endpoint;
 pub use error::{Code, Error};
+pub use names::{Names, SrvTarget};
 pub use http::{Health, HttpAnswer, MemberState, Position, Waiting};
 pub use watch::WatchStream;
 

@@ -271,7 +271,8 @@ fn what_is_not_served_is_refused_unless_it_asks_for_nothing() {
         "--tls-min-version TLS1.3",
         "--auth-token jwt,sign-method=RS256",
         "--experimental-peer-skip-client-san-verification",
-        "--discovery-srv example.com",
+        "--discovery-cert a",
+        "--discovery-insecure-transport=false",
         "--discovery-fallback proxy",
         "--force-new-cluster",
         "--proxy on",
@@ -283,7 +284,7 @@ fn what_is_not_served_is_refused_unless_it_asks_for_nothing() {
     }
     for line in [
         "--cert-file '' --client-cert-auth=false --tls-min-version TLS1.2 --auth-token simple",
-        "--discovery http://h/1 --discovery-fallback exit --force-new-cluster=false --proxy off --enable-v2=false",
+        "--discovery http://h/1 --discovery-srv example.com --discovery-token t --discovery-fallback exit --force-new-cluster=false --proxy off --enable-v2=false",
     ] {
         assert_eq!(settings(line, &[]).notes(), [], "{line}");
     }
@@ -392,7 +393,7 @@ fn wrong_files() {
         "client-transport-security: {cert-file: a}",
         "peer-transport-security: {allowed-cn: [a]}",
         "peer-transport-security: {some-new-check: true}",
-        "discovery-config: {client: {endpoints: [a]}, token: b}",
+        "discovery-config: {client: {endpoints: [a], secure: {cacert: b}}, token: b}",
         "force-new-cluster: true",
     ] {
         let error = from_file(text).expect_err(text).to_string();

@@ -5,12 +5,13 @@
 //! [`FirstStart`], because after it those flags are ignored.
 //! Flags that are not served are refused by `flags`; https and unix URLs are refused here.
 
-use std::net::UdpSocket;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::bootstrap::discovery::{ServiceUrl, parse_proxy};
-use crate::bootstrap::{ClusterState, FirstStart, Source};
+use crate::bootstrap::discovery::{ServiceUrl, ServiceV3, parse_proxy};
+use crate::bootstrap::{ClusterState, FirstStart, Source, SrvSource};
+use crate::client::Timeouts;
 use crate::flags::{self, Asked, GoDuration, HostUrl, Note, Scheme, Settings};
 use crate::telemetry::logs;
 use crate::types::{ETCD_VERSION, KVORUM_VERSION};
@@ -38,6 +39,8 @@ pub struct Config {
     pub advertise_peer: Vec<HostUrl>,
     pub advertise_client: Vec<HostUrl>,
     pub first_start: FirstStart,
+    /// Empty: whom the system's configuration names.
+    pub name_servers: Vec<SocketAddr>,
 
     pub heartbeat: Duration,
     pub election: Duration,
@@ -269,6 +272,7 @@ fn build(settings: &Settings) -> Result<Config, String> {
     let keep = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
     Ok(Config {
         first_start: first_start(settings, &name, &advertise_peer)?,
+        name_servers: name_servers(settings)?,
         name,
         data_dir,
         wal_dir: Some(settings.text("wal-dir")).filter(|dir| !dir.is_empty()).map(PathBuf::from),
@@ -498,8 +502,48 @@ fn source(settings: &Settings, name: &str, advertise_peer: &[HostUrl]) -> Result
         let proxy = given("discovery-proxy").map(|proxy| parse_proxy(&proxy)).transpose()?;
         return Ok(Source::DiscoveryV2 { url: ServiceUrl::parse(&url)?, proxy });
     }
+    if let Some(service) = service_v3(settings)? {
+        return Ok(Source::DiscoveryV3(service));
+    }
+    if let Some(domain) = given("discovery-srv") {
+        let size = usize::try_from(settings.uint("kvorum-discovery-srv-size")).unwrap_or(usize::MAX);
+        return Ok(Source::Srv(SrvSource {
+            domain: domain.trim_end_matches('.').to_owned(),
+            suffix: settings.text("discovery-srv-name"),
+            size: Some(size).filter(|size| *size > 0),
+        }));
+    }
     let alone = || advertise_peer.iter().map(|url| format!("{name}={url}")).collect::<Vec<_>>().join(",");
     Ok(Source::Listed(given("initial-cluster").unwrap_or_else(alone)))
+}
+
+fn service_v3(settings: &Settings) -> Result<Option<ServiceV3>, String> {
+    let (token, endpoints) = (settings.text("discovery-token"), settings.list("discovery-endpoints"));
+    if token.is_empty() != endpoints.is_empty() {
+        return Err("both --discovery-token and --discovery-endpoints must be set".to_owned());
+    }
+    if endpoints.is_empty() {
+        return Ok(None);
+    }
+    if endpoints.iter().any(|endpoint| endpoint.trim().is_empty()) {
+        return Err("--discovery-endpoints must not contain empty endpoints".to_owned());
+    }
+    let positive = |flag: &str| {
+        let wrong = || format!("--{flag} must be above 0 (set to {})", settings.duration(flag));
+        settings.duration(flag).positive().ok_or_else(wrong)
+    };
+    let timeouts =
+        Timeouts { dial: positive("discovery-dial-timeout")?, call: positive("discovery-request-timeout")? };
+    Ok(Some(ServiceV3 { token, endpoints, timeouts }))
+}
+
+/// The name servers to ask instead of the system's; a port may be left out.
+fn name_servers(settings: &Settings) -> Result<Vec<SocketAddr>, String> {
+    let parse = |text: &String| {
+        let address = text.parse().or_else(|_| text.parse().map(|ip: IpAddr| SocketAddr::new(ip, 53)));
+        address.map_err(|_| format!("--kvorum-name-servers={text}: IP or IP:PORT would be right"))
+    };
+    settings.list("kvorum-name-servers").iter().map(parse).collect()
 }
 
 fn auto_compaction(settings: &Settings) -> Result<Option<AutoCompaction>, String> {

@@ -19,6 +19,7 @@ use super::port::{self, Http, Stage};
 use super::publish;
 use crate::apply::{Applier, State};
 use crate::bootstrap::{self, Founding, Identity, Standing};
+use crate::client::Names;
 use crate::clock::{Clock, SystemClock};
 use crate::raft::{self, Handle};
 use crate::rpc;
@@ -81,7 +82,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<Ended, Error
     metrics.set_features(&config.feature_gates);
     metrics.log_slow_calls(config.warning_unary_request);
     let data = DataDir::open(&config.data_dir, config.wal_dir.as_deref())?;
-    let founding = Founding::new(config.first_start.clone(), &data)?;
+    let names = Names::asking(config.name_servers.iter().copied());
+    let founding = Founding::new(config.first_start.clone(), &data, names)?;
     let ports = Ports::open(&config, &founding, &metrics)?;
     let come = async {
         match founding.identity().await {
@@ -175,7 +177,7 @@ impl Member {
                 count_events(&written, events);
                 watchers.notify(revision, events);
             }),
-            names: raft::Names::system(),
+            names: names_of_peers(config),
         })?;
         if let Some(founders) = &identity.founders {
             raft.found(founders.clone()).await.map_err(Error::Founding)?;
@@ -357,6 +359,15 @@ fn services(config: &Config, identity: &Identity, member: &Member, metrics: &Met
             quota_bytes: quota_bytes(config),
         },
     }
+}
+
+/// A resolver of its own: raft has its own runtime.
+fn names_of_peers(config: &Config) -> raft::Names {
+    let names = Names::asking(config.name_servers.iter().copied());
+    raft::Names::by(move |name| {
+        let names = names.clone();
+        async move { names.addresses(&name).await }
+    })
 }
 
 fn quota_bytes(config: &Config) -> i64 {

@@ -91,7 +91,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("apply", &["types", "mvcc", "membership", "proto"]),
     ("raft", &["types", "clock", "telemetry", "storage", "mvcc", "membership", "apply"]),
     ("watch", &["types", "clock", "telemetry", "mvcc"]),
-    ("bootstrap", &["types", "clock", "telemetry", "storage", "membership", "raft", "flags"]),
+    (
+        "bootstrap",
+        &["types", "clock", "telemetry", "storage", "membership", "raft", "flags", "client", "proto"],
+    ),
     (
         "rpc",
         &[
@@ -123,6 +126,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "watch",
             "bootstrap",
             "rpc",
+            "client",
         ],
     ),
     ("client", &["types", "proto", "clock"]),

@@ -1,12 +1,13 @@
 //! Discovery: members that do not know each other register at a service under one token, and each reads there
 //! who the others are.
 //!
-//! `roster` decides from what the service holds; `v2` speaks to the services; here is the loop between
+//! `roster` decides from what the service holds; `v2` and `v3` speak to the services; here is the loop between
 //! them. What it brings is a [`Roll`], like every other source of members.
 
 mod roster;
 mod service_url;
 mod v2;
+mod v3;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ use super::{Error, ids};
 use roster::{Next, Own, Refusal, Roster};
 pub use service_url::{ServiceUrl, parse_proxy};
 pub(super) use v2::RegistryV2;
+pub(super) use v3::RegistryV3;
+pub use v3::ServiceV3;
 
 /// Pauses between two attempts to reach the service: doubled from the first to the longest.
 const PAUSE_MIN: Duration = Duration::from_secs(1);

@@ -1,6 +1,6 @@
 //! Who the members are and how they find each other.
 
-use super::BOOTSTRAP_LATER;
+use super::TLS_LATER;
 use crate::flags::{Flag, Kind, Releases};
 
 pub(super) const CLUSTERING: &[Flag] = &[
@@ -40,60 +40,56 @@ pub(super) const CLUSTERING: &[Flag] = &[
         .range("http://HOST:PORT")
         .help("HTTP proxy on the way to the v2 discovery service."),
     Flag::text("discovery-srv", "")
-        .refused(BOOTSTRAP_LATER)
-        .help("Domain whose SRV records list the members."),
-    Flag::text("discovery-srv-name", "").refused(BOOTSTRAP_LATER).help("Suffix of the SRV service name."),
+        .range("a domain; see --kvorum-discovery-srv-size")
+        .help("Domain whose SRV records list the members: _etcd-server-ssl._tcp and _etcd-server._tcp."),
+    Flag::text("discovery-srv-name", "").help("Suffix of the SRV service name: _etcd-server-SUFFIX._tcp."),
     Flag::text("discovery-token", "")
         .releases(Releases::Since36)
-        .refused(BOOTSTRAP_LATER)
         .help("Token of the cluster at a v3 discovery service."),
     Flag::list("discovery-endpoints", "")
         .releases(Releases::Since36)
-        .refused(BOOTSTRAP_LATER)
         .help("Endpoints of a v3 discovery service."),
     Flag::duration("discovery-dial-timeout", "2s")
         .releases(Releases::Since36)
-        .refused(BOOTSTRAP_LATER)
         .help("Dial timeout towards the v3 discovery service."),
     Flag::duration("discovery-request-timeout", "5s")
         .releases(Releases::Since36)
-        .refused(BOOTSTRAP_LATER)
         .help("Request timeout towards the v3 discovery service."),
     Flag::duration("discovery-keepalive-time", "2s")
         .releases(Releases::Since36)
-        .refused(BOOTSTRAP_LATER)
+        .accepted("set how a silent connection to the discovery service is noticed; here pings go out every 10s, answered within 6s")
         .help("Time between pings of the v3 discovery service."),
     Flag::duration("discovery-keepalive-timeout", "6s")
         .releases(Releases::Since36)
-        .refused(BOOTSTRAP_LATER)
+        .accepted("set how a silent connection to the discovery service is noticed; here pings go out every 10s, answered within 6s")
         .help("Time to wait for the answer to such a ping."),
     Flag::bool("discovery-insecure-transport", "true")
         .releases(Releases::Since36)
-        .refused(BOOTSTRAP_LATER)
+        .refused(TLS_LATER)
         .help("Speak to the v3 discovery service without TLS."),
     Flag::bool("discovery-insecure-skip-tls-verify", "false")
         .releases(Releases::Since36)
-        .refused(BOOTSTRAP_LATER)
+        .refused(TLS_LATER)
         .help("Trust any certificate of the v3 discovery service."),
     Flag::text("discovery-cert", "")
         .releases(Releases::Since36)
-        .refused(BOOTSTRAP_LATER)
+        .refused(TLS_LATER)
         .help("Client certificate for the v3 discovery service."),
     Flag::text("discovery-key", "")
         .releases(Releases::Since36)
-        .refused(BOOTSTRAP_LATER)
+        .refused(TLS_LATER)
         .help("Key of that certificate."),
     Flag::text("discovery-cacert", "")
         .releases(Releases::Since36)
-        .refused(BOOTSTRAP_LATER)
+        .refused(TLS_LATER)
         .help("CA of the v3 discovery service."),
     Flag::text("discovery-user", "")
         .releases(Releases::Since36)
-        .refused(BOOTSTRAP_LATER)
+        .refused("users and passwords come in a later release")
         .help("User at the v3 discovery service."),
     Flag::text("discovery-password", "")
         .releases(Releases::Since36)
-        .refused(BOOTSTRAP_LATER)
+        .refused("users and passwords come in a later release")
         .help("Password of that user."),
     Flag::new(
         "v2-deprecation",

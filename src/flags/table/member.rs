@@ -18,7 +18,16 @@ pub(super) const KVORUM: &[Flag] = &[
     Flag::duration("kvorum-discovery-timeout", "5m")
         .releases(Releases::Kvorum)
         .range("> 0")
-        .help("How long a discovery service may be away before that is final. Members that have yet to register are waited for without end."),
+        .help("How long a discovery service may be away, or SRV records be incomplete, before that is final. \
+             Members that have yet to register are waited for without end."),
+    Flag::uint("kvorum-discovery-srv-size", "0")
+        .releases(Releases::Kvorum)
+        .range("0: as many as two look-ups in a row list")
+        .help("How many members --discovery-srv must list before anything forms; records do not say it themselves."),
+    Flag::list("kvorum-name-servers", "")
+        .releases(Releases::Kvorum)
+        .range("IP or IP:PORT,...; empty: the system's")
+        .help("Name servers to ask for SRV records and for the names of peers."),
 ];
 
 pub(super) const MEMBER: &[Flag] = &[

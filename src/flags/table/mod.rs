@@ -15,9 +15,6 @@ use super::{Flag, Group};
 pub const TLS_LATER: &str =
     "TLS comes in a later release; until then it is refused instead of serving plain text";
 
-/// Why the ways to a cluster other than `--initial-cluster` are refused.
-const BOOTSTRAP_LATER: &str = "discovery comes in a later release; list the members by --initial-cluster";
-
 /// The table, in the order of the help text.
 pub const SECTIONS: &[(Group, &[Flag])] = &[
     (Group::Usage, member::USAGE),

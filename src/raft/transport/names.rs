@@ -6,8 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use hickory_resolver::TokioResolver;
-use tokio::sync::OnceCell;
 use url::Url;
 
 type Resolve = dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync;
@@ -17,20 +15,7 @@ type Resolve = dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + S
 pub struct Names(Arc<Resolve>);
 
 impl Names {
-    /// What the system's configuration says, without a cache.
-    pub fn system() -> Self {
-        let resolver: Arc<OnceCell<TokioResolver>> = Arc::default();
-        Self::by(move |name| {
-            let resolver = Arc::clone(&resolver);
-            async move {
-                let resolver = resolver.get_or_try_init(|| async { system_resolver() }).await?;
-                let found = resolver.lookup_ip(name).await.map_err(io::Error::other)?;
-                Ok(found.iter().collect())
-            }
-        })
-    }
-
-    /// Any other way, such as a table.
+    /// By asking name servers, or by a table.
     pub fn by<F>(resolve: impl Fn(String) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = io::Result<Vec<IpAddr>>> + Send + 'static,
@@ -54,10 +39,4 @@ impl Names {
         };
         Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
     }
-}
-
-fn system_resolver() -> io::Result<TokioResolver> {
-    let mut builder = TokioResolver::builder_tokio().map_err(io::Error::other)?;
-    builder.options_mut().cache_size = 0;
-    builder.build().map_err(io::Error::other)
 }
