@@ -74,7 +74,8 @@ pub(super) async fn call(shared: &Arc<Shared>, first: &FirstStart) -> Result<Rol
         Source::DiscoveryV3(service) => match kept(first, &service.token, document.as_ref()) {
             Some(roll) => Ok(roll),
             None => {
-                let registry = discovery::RegistryV3::new(service).map_err(Error::Refused)?;
+                let registry =
+                    discovery::RegistryV3::new(service, shared.http.names()).map_err(Error::Refused)?;
                 discovery::join(shared, first, &service.token, &registry).await
             }
         },

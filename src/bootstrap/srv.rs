@@ -52,7 +52,11 @@ enum Look {
 }
 
 /// Looks until the records are complete, at most as long as the flags allow.
-pub(super) async fn look_up(shared: &Arc<Shared>, first: &FirstStart, source: &SrvSource) -> Result<Roll, Error> {
+pub(super) async fn look_up(
+    shared: &Arc<Shared>,
+    first: &FirstStart,
+    source: &SrvSource,
+) -> Result<Roll, Error> {
     let since = Instant::now();
     let mut waits = Waits::new("discovery waits for SRV records");
     let mut before = None;
@@ -74,7 +78,10 @@ pub(super) async fn look_up(shared: &Arc<Shared>, first: &FirstStart, source: &S
             Look::Wait(why) => why,
         };
         if since.elapsed() + PAUSE > first.patience {
-            return Err(Error::Refused(format!("{why}, and that did not change within {:?}", first.patience)));
+            return Err(Error::Refused(format!(
+                "{why}, and that did not change within {:?}",
+                first.patience
+            )));
         }
         waits.tell(shared, ServerState::Starting, &why, Vec::new());
         sleep(PAUSE).await;
@@ -85,7 +92,8 @@ async fn ask(shared: &Shared, first: &FirstStart, source: &SrvSource) -> Result<
     let mut seen = Seen::default();
     for (scheme, service) in source.services() {
         let found = shared.http.names().targets(&service).await;
-        let found = found.map_err(|error| format!("error querying DNS SRV records for {service}: {error}"))?;
+        let found =
+            found.map_err(|error| format!("error querying DNS SRV records for {service}: {error}"))?;
         for target in found {
             let host = if target.host.contains(':') { format!("[{}]", target.host) } else { target.host };
             let url = HostUrl::parse(&format!("{}://{host}:{}", scheme.as_str(), target.port))
@@ -128,11 +136,8 @@ fn judge(first: &FirstStart, source: &SrvSource, before: Option<&Seen>, seen: &S
     let has_own_scheme = |url: &HostUrl| {
         seen.targets.iter().any(|other| other.scheme() == own_scheme && other.authority() == url.authority())
     };
-    let targets: Vec<&HostUrl> = seen
-        .targets
-        .iter()
-        .filter(|url| url.scheme() == own_scheme || !has_own_scheme(url))
-        .collect();
+    let targets: Vec<&HostUrl> =
+        seen.targets.iter().filter(|url| url.scheme() == own_scheme || !has_own_scheme(url)).collect();
     let own: Vec<&&HostUrl> = targets.iter().filter(|url| seen.own.contains(**url)).collect();
     let domain = &source.domain;
     match own.as_slice() {
@@ -163,7 +168,9 @@ fn judge(first: &FirstStart, source: &SrvSource, before: Option<&Seen>, seen: &S
     }
     let [own] = own.as_slice() else {
         let name = &first.name;
-        return Look::Wait(format!("cannot find local etcd member {name:?} in SRV records of {domain} ({listed})"));
+        return Look::Wait(format!(
+            "cannot find local etcd member {name:?} in SRV records of {domain} ({listed})"
+        ));
     };
     if before != Some(seen) {
         return Look::Wait(format!("SRV records of {domain} are looked up once more ({listed})"));
@@ -250,8 +257,14 @@ mod tests {
     #[test]
     fn a_wrong_scheme_is_told() {
         let tls = "https://a.example.com:2380";
-        is_wrong(&seen(&[tls, THREE[1], THREE[2]], &[tls]), "has scheme mismatch with expected peer http://a.");
-        is_wrong(&seen(&[THREE[0], "https://b.example.com:2380", THREE[2]], &THREE[..1]), "TLS comes in a later");
+        is_wrong(
+            &seen(&[tls, THREE[1], THREE[2]], &[tls]),
+            "has scheme mismatch with expected peer http://a.",
+        );
+        is_wrong(
+            &seen(&[THREE[0], "https://b.example.com:2380", THREE[2]], &THREE[..1]),
+            "TLS comes in a later",
+        );
         is_wrong(&seen(&THREE, &THREE[..2]), "are both this member");
         // Under both services a place is one member.
         let both = seen(&[THREE[0], THREE[1], THREE[2], tls], &[THREE[0], tls]);

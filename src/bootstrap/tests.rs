@@ -30,7 +30,8 @@ struct Machine {
 impl Machine {
     async fn start(&self) -> Program {
         let data = DataDir::open(self.folder.path(), None).expect("the data folder opens");
-        let founding = Arc::new(Founding::new(self.first.clone(), &data, Names::default()).expect("the disk is read"));
+        let founding =
+            Arc::new(Founding::new(self.first.clone(), &data, Names::default()).expect("the disk is read"));
         let listener = self.listener.try_clone().expect("the port is ours");
         let routes: Router = founding.peer_routes().merge(founding.client_routes());
         let listener = TcpListener::from_std(listener).expect("the port is ours");

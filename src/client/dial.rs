@@ -22,7 +22,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// The addresses that a host name has now; an IP address stands for itself.
 pub async fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
-    let names = Names::default();
+    addresses(&Names::default(), host).await
+}
+
+async fn addresses(names: &Names, host: &str) -> io::Result<Vec<IpAddr>> {
     names
         .addresses(host)
         .await
@@ -31,9 +34,13 @@ pub async fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
 
 /// Connects to the first address of `host` that answers, within `timeout` all in all; TCP_NODELAY is set.
 pub async fn dial(host: &str, port: u16, timeout: Duration) -> io::Result<TcpStream> {
+    dial_by(&Names::default(), host, port, timeout).await
+}
+
+async fn dial_by(names: &Names, host: &str, port: u16, timeout: Duration) -> io::Result<TcpStream> {
     let attempt = async {
         let mut last = io::Error::new(io::ErrorKind::NotFound, format!("lookup {host}: no address"));
-        for address in resolve(host).await? {
+        for address in addresses(names, host).await? {
             match TcpStream::connect(SocketAddr::new(address, port)).await {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;
@@ -52,9 +59,13 @@ pub async fn dial(host: &str, port: u16, timeout: Duration) -> io::Result<TcpStr
     })
 }
 
-pub(super) async fn dial_address(address: &Address, timeout: Duration) -> io::Result<Box<dyn Stream>> {
+pub(super) async fn dial_address(
+    address: &Address,
+    names: &Names,
+    timeout: Duration,
+) -> io::Result<Box<dyn Stream>> {
     match address {
-        Address::Tcp { host, port } => Ok(Box::new(dial(host, *port, timeout).await?)),
+        Address::Tcp { host, port } => Ok(Box::new(dial_by(names, host, *port, timeout).await?)),
         Address::Unix { path } => Ok(Box::new(UnixStream::connect(path).await?)),
     }
 }
@@ -63,12 +74,13 @@ pub(super) async fn dial_address(address: &Address, timeout: Duration) -> io::Re
 #[derive(Clone)]
 pub(super) struct Connector {
     address: Address,
+    names: Names,
     timeout: Duration,
 }
 
 impl Connector {
-    pub(super) fn new(address: Address, timeout: Duration) -> Self {
-        Connector { address, timeout }
+    pub(super) fn new(address: Address, names: Names, timeout: Duration) -> Self {
+        Connector { address, names, timeout }
     }
 }
 
@@ -82,7 +94,7 @@ impl tower::Service<Uri> for Connector {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let Connector { address, timeout } = self.clone();
-        Box::pin(async move { dial_address(&address, timeout).await.map(TokioIo::new) })
+        let Connector { address, names, timeout } = self.clone();
+        Box::pin(async move { dial_address(&address, &names, timeout).await.map(TokioIo::new) })
     }
 }

@@ -9,6 +9,7 @@ use tonic::transport::Channel;
 
 use super::dial::Connector;
 use super::error::Error;
+use super::names::Names;
 
 /// How long an endpoint that could not be reached is passed over while others are at hand.
 const PASSED_OVER: Duration = Duration::from_secs(1);
@@ -33,13 +34,14 @@ pub(super) enum Address {
 pub struct Endpoint {
     text: Arc<str>,
     address: Address,
+    names: Names,
     dial: Duration,
     channel: Channel,
     failed: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Endpoint {
-    pub(super) fn parse(text: &str, dial: Duration) -> Result<Endpoint, Error> {
+    pub(super) fn parse(text: &str, dial: Duration, names: &Names) -> Result<Endpoint, Error> {
         let text = text.trim();
         let bad = |reason: String| Error::BadEndpoint { endpoint: text.to_owned(), reason };
         let address = parse_address(text).map_err(bad)?;
@@ -54,8 +56,9 @@ impl Endpoint {
             .keep_alive_timeout(KEEPALIVE_ANSWER)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .connect_with_connector_lazy(Connector::new(address.clone(), dial));
-        Ok(Endpoint { text: text.into(), address, dial, channel, failed: Arc::default() })
+            .connect_with_connector_lazy(Connector::new(address.clone(), names.clone(), dial));
+        let names = names.clone();
+        Ok(Endpoint { text: text.into(), address, names, dial, channel, failed: Arc::default() })
     }
 
     /// The endpoint as the user wrote it.
@@ -65,6 +68,10 @@ impl Endpoint {
 
     pub(super) fn address(&self) -> &Address {
         &self.address
+    }
+
+    pub(super) fn names(&self) -> &Names {
+        &self.names
     }
 
     pub(super) fn dial_timeout(&self) -> Duration {

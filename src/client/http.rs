@@ -127,10 +127,12 @@ impl Client {
 
 /// One request on a connection of its own: these paths must answer while the gRPC connection is in trouble.
 async fn get(endpoint: &Endpoint, path: &str) -> Result<HttpAnswer, Error> {
-    let stream = dial_address(endpoint.address(), endpoint.dial_timeout()).await.map_err(|error| {
-        endpoint.note_failed();
-        Error::Unreachable { endpoint: endpoint.text().to_owned(), reason: error.to_string() }
-    })?;
+    let stream = dial_address(endpoint.address(), endpoint.names(), endpoint.dial_timeout()).await.map_err(
+        |error| {
+            endpoint.note_failed();
+            Error::Unreachable { endpoint: endpoint.text().to_owned(), reason: error.to_string() }
+        },
+    )?;
     let fail =
         |reason: String| Error::Http { endpoint: endpoint.text().to_owned(), path: path.to_owned(), reason };
     let host = match endpoint.address() {

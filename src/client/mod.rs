@@ -22,8 +22,8 @@ pub use calls::{Consistency, Membership, Role};
 pub use dial::{dial, resolve};
 pub use endpoint::Endpoint;
 pub use error::{Code, Error};
-pub use names::{Names, SrvTarget};
 pub use http::{Health, HttpAnswer, MemberState, Position, Waiting};
+pub use names::{Names, SrvTarget};
 pub use watch::WatchStream;
 
 /// Request metadata that makes a membership call conditional: it is refused when the membership is no
@@ -56,6 +56,7 @@ impl Default for Timeouts {
 #[derive(Clone, Debug)]
 pub struct Client {
     endpoints: Arc<[Endpoint]>,
+    names: Names,
     turn: Arc<AtomicUsize>,
     timeouts: Timeouts,
     patient: bool,
@@ -71,14 +72,24 @@ impl Client {
         E: IntoIterator,
         E::Item: AsRef<str>,
     {
-        let endpoints: Result<Vec<_>, _> =
-            endpoints.into_iter().map(|text| Endpoint::parse(text.as_ref(), timeouts.dial)).collect();
+        Client::connect_by(Names::default(), endpoints, timeouts)
+    }
+
+    /// The same, with names resolved by `names`.
+    pub fn connect_by<E>(names: Names, endpoints: E, timeouts: Timeouts) -> Result<Client, Error>
+    where
+        E: IntoIterator,
+        E::Item: AsRef<str>,
+    {
+        let parse = |text: E::Item| Endpoint::parse(text.as_ref(), timeouts.dial, &names);
+        let endpoints: Result<Vec<_>, _> = endpoints.into_iter().map(parse).collect();
         let endpoints = endpoints?;
         if endpoints.is_empty() {
             return Err(Error::NoEndpoint);
         }
         Ok(Client {
             endpoints: endpoints.into(),
+            names,
             turn: Arc::default(),
             timeouts,
             patient: false,
@@ -116,7 +127,7 @@ impl Client {
     pub fn only(&self, endpoint: &str) -> Result<Client, Error> {
         let one = match self.endpoints.iter().find(|ours| ours.text() == endpoint) {
             Some(ours) => ours.clone(),
-            None => Endpoint::parse(endpoint, self.timeouts.dial)?,
+            None => Endpoint::parse(endpoint, self.timeouts.dial, &self.names)?,
         };
         Ok(Client { endpoints: Arc::from([one]), turn: Arc::default(), ..self.clone() })
     }

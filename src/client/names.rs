@@ -70,9 +70,8 @@ impl Names {
 
 fn build(servers: &[SocketAddr]) -> io::Result<TokioResolver> {
     let mut builder = match servers {
-        [] => Resolver::builder_tokio().map_err(|error| {
-            io::Error::other(format!("resolver settings of this machine: {error}"))
-        })?,
+        [] => Resolver::builder_tokio()
+            .map_err(|error| io::Error::other(format!("resolver settings of this machine: {error}")))?,
         servers => {
             let servers = servers.iter().map(name_server).collect();
             let config = ResolverConfig::from_parts(None, Vec::new(), servers);

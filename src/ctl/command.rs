@@ -90,7 +90,7 @@ pub(super) static GLOBAL_FLAGS: &[Flag] = &[
         default: "",
         usage: "domain whose SRV records name the endpoints",
     },
-    flag("discovery-srv-name", Kind::Text, "", "service name in those SRV records"),
+    flag("discovery-srv-name", Kind::Text, "", "ending of the service's name in those SRV records"),
     flag("endpoints", Kind::List, "127.0.0.1:2379", "gRPC endpoints"),
     flag("hex", Kind::Bool, "", "print byte strings as hexadecimal numbers"),
     flag("insecure-discovery", Kind::Bool, "true", "accept SRV records of plain-text endpoints"),
@@ -101,6 +101,7 @@ pub(super) static GLOBAL_FLAGS: &[Flag] = &[
     flag("key", Kind::Text, "", "client key file"),
     flag("max-recv-bytes", Kind::Int, "0", "largest answer in bytes (0: no limit)"),
     flag("max-request-bytes", Kind::Int, "0", "largest request in bytes (0: 2 MiB)"),
+    flag("name-servers", Kind::Text, "", "name servers to ask, IP or IP:PORT,... (default: the system's)"),
     flag("password", Kind::Text, "", "password to authenticate with"),
     flag("user", Kind::Text, "", "NAME or NAME:PASSWORD to authenticate with"),
     Flag {

@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use super::command::{Command, inherited_flags};
+use super::discovery;
 use super::fail::{Exit, Failure};
 use super::flags::Parsed;
 use super::print::Format;
-use crate::client::{Client, Timeouts};
+use crate::client::{Client, Names, Timeouts};
 
 /// What was asked of all commands alike.
 #[derive(Clone, Debug)]
 pub(super) struct Globals {
     pub endpoints: Vec<String>,
     pub timeouts: Timeouts,
+    names: Names,
     pub format: Format,
     pub hex: bool,
     request_bytes_max: Option<usize>,
@@ -96,6 +98,7 @@ impl Globals {
         Ok(Globals {
             endpoints: flags.list("endpoints").iter().map(|endpoint| endpoint.trim().to_owned()).collect(),
             timeouts: Timeouts { dial: nanos("dial-timeout"), call: nanos("command-timeout") },
+            names: discovery::names(flags.text("name-servers"))?,
             format,
             hex: flags.bool("hex"),
             request_bytes_max: request,
@@ -108,7 +111,7 @@ impl Globals {
     }
 
     pub(super) fn client_of(&self, endpoints: &[String]) -> Result<Client, Failure> {
-        let client = Client::connect(endpoints, self.timeouts)?.patient(true);
+        let client = Client::connect_by(self.names.clone(), endpoints, self.timeouts)?.patient(true);
         Ok(match (self.request_bytes_max, self.answer_bytes_max) {
             (None, None) => client,
             (request, answer) => {
@@ -118,13 +121,11 @@ impl Globals {
     }
 }
 
-/// Flags that promise security or discovery end the program until they keep the promise: a password or a
+/// Flags that promise security end the program until they keep the promise: a password or a
 /// certificate must never lead to plain text without one.
 fn refuse_what_is_not_served(flags: &Parsed) -> Result<(), Failure> {
     const TLS: &str = "TLS is not spoken yet by this release";
     const AUTHENTICATION: &str = "authentication is not spoken yet by this release";
-    const DISCOVERY: &str =
-        "DNS discovery is not done yet by this release; name the endpoints with --endpoints";
     let texts = [
         ("cacert", TLS),
         ("cert", TLS),
@@ -132,8 +133,6 @@ fn refuse_what_is_not_served(flags: &Parsed) -> Result<(), Failure> {
         ("user", AUTHENTICATION),
         ("password", AUTHENTICATION),
         ("auth-jwt-token", AUTHENTICATION),
-        ("discovery-srv", DISCOVERY),
-        ("discovery-srv-name", DISCOVERY),
     ];
     for (name, why) in texts {
         if flags.changed(name) && flags.text(name).is_empty() && why == TLS {
@@ -180,8 +179,6 @@ mod tests {
             "--user=root:secret",
             "--password=secret",
             "--auth-jwt-token=secret",
-            "--discovery-srv=example.com",
-            "--discovery-srv-name=members",
         ] {
             let failure = Globals::read(&parsed(line).0).unwrap_err();
             let name = line.split_once('=').map_or(line, |(name, _)| name);

@@ -76,7 +76,7 @@ fn dispatch(program: &'static str, line: &[Vec<u8>], environment: Environment) -
     if flags.help || matches!(command.verb, Verb::Group(_)) {
         return print(help::help(program, &found.path));
     }
-    let session = Session { program, path: found.path, flags, environment };
+    let session = Session { program, path: found.path, flags, environment, endpoints: Vec::new() };
     perform(session)
 }
 
@@ -115,7 +115,8 @@ fn perform(session: Session) -> Result<(), Failure> {
     }
 }
 
-async fn ask(session: Session, verb: Verb) -> Result<(), Failure> {
+async fn ask(mut session: Session, verb: Verb) -> Result<(), Failure> {
+    session.endpoints = discovery::endpoints(&session).await?;
     match verb {
         Verb::Get => kv::get(session).await,
         Verb::Put => kv::put(session).await,
@@ -155,6 +156,8 @@ struct Session {
     path: Path,
     flags: Parsed,
     environment: Environment,
+    /// What SRV records name; empty: the flag counts.
+    endpoints: Vec<String>,
 }
 
 impl Session {
@@ -177,9 +180,20 @@ impl Session {
                 say(&format!("{}={}\n", globals::variable(flag.name), self.flags.shown(flag.name)));
             }
         }
-        let globals = Globals::read(&self.flags)?;
+        let mut globals = Globals::read(&self.flags)?;
+        if !self.endpoints.is_empty() {
+            globals.endpoints.clone_from(&self.endpoints);
+        }
         let printer = Printer { format: globals.format, hex: globals.hex, value_only: false };
         Ok((globals, printer))
+    }
+
+    /// A flag's text, from the line or else from its variable.
+    fn given(&self, flag: &str) -> &str {
+        match self.flags.text(flag) {
+            "" => self.variable(&globals::variable(flag)),
+            text => text,
+        }
     }
 
     fn variable(&self, name: &str) -> &str {

@@ -37,6 +37,10 @@ impl Address {
         panic!("no loopback address is free");
     }
 
+    pub(crate) fn ip(&self) -> Ipv4Addr {
+        self.ip
+    }
+
     pub(crate) fn client_url(&self) -> String {
         format!("http://{}:{CLIENT_PORT}", self.ip)
     }

@@ -11,12 +11,14 @@ mod checkpoint;
 mod command_line;
 mod crash;
 mod discovery;
+mod discovery_v3;
 mod empty_disk;
 mod http;
 mod leadership;
 mod membership;
 mod operator;
 mod quota;
+mod srv;
 mod timing;
 mod watch;
 

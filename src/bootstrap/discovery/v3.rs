@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::roster::{self, Entry, Own, Refusal, Roster};
 use super::{Registry, Trouble};
-use crate::client::{self, Client, Code, Timeouts};
+use crate::client::{self, Client, Code, Names, Timeouts};
 use crate::proto::etcdserverpb as pb;
 
 const PREFIX: &str = "/_etcd/registry";
@@ -28,8 +28,8 @@ pub(in crate::bootstrap) struct RegistryV3<'a> {
 impl<'a> RegistryV3<'a> {
     /// # Errors
     /// Names the endpoint that is none.
-    pub(in crate::bootstrap) fn new(service: &'a ServiceV3) -> Result<Self, String> {
-        let client = Client::connect(&service.endpoints, service.timeouts)
+    pub(in crate::bootstrap) fn new(service: &'a ServiceV3, names: &Names) -> Result<Self, String> {
+        let client = Client::connect_by(names.clone(), &service.endpoints, service.timeouts)
             .map_err(|error| format!("--discovery-endpoints: {error}"))?;
         Ok(RegistryV3 { service, client })
     }
@@ -80,8 +80,11 @@ impl Registry for RegistryV3<'_> {
             target_union: Some(pb::compare::TargetUnion::CreateRevision(0)),
             ..Default::default()
         };
-        let put =
-            pb::PutRequest { key: key.into(), value: own.value.clone().into_bytes().into(), ..Default::default() };
+        let put = pb::PutRequest {
+            key: key.into(),
+            value: own.value.clone().into_bytes().into(),
+            ..Default::default()
+        };
         let put = pb::RequestOp { request: Some(pb::request_op::Request::RequestPut(put)) };
         let txn = pb::TxnRequest { compare: vec![unused], success: vec![put], failure: Vec::new() };
         // An answer may have been lost on the way; whose the key is shows when it is read.

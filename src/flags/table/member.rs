@@ -27,7 +27,7 @@ pub(super) const KVORUM: &[Flag] = &[
     Flag::list("kvorum-name-servers", "")
         .releases(Releases::Kvorum)
         .range("IP or IP:PORT,...; empty: the system's")
-        .help("Name servers to ask for SRV records and for the names of peers."),
+        .help("Name servers to ask for SRV records and for the names of peers and discovery services."),
 ];
 
 pub(super) const MEMBER: &[Flag] = &[
