@@ -10,13 +10,12 @@ use tokio::time::{Instant, sleep};
 use super::Error;
 use super::first_start::FirstStart;
 use super::handshake::{self, Heard, Hello, Missing, Purpose, Verdict};
-use super::identity::{Document, Nonce, Plan, Planned, Stage};
+use super::identity::{Document, Formation, Nonce, Plan, Planned, Stage};
 use super::initial_cluster::InitialCluster;
 use super::report::{ServerState, Waiting};
 use super::roll::Roll;
 use super::routes::HELLO_PATH;
 use super::shared::Shared;
-use crate::membership::Member;
 use crate::types::{ClusterId, MemberId};
 
 /// First pause between two rounds; it doubles up to the longest.
@@ -44,15 +43,24 @@ pub(super) async fn found(shared: &Arc<Shared>, roll: &Roll) -> Result<Founded, 
     let mut log = Waits::new("founding waits for other members");
     let mut pause = PAUSE_MIN;
     loop {
+        let before = shared.document();
         let heard = round(shared, &plan, me).await?;
-        let verdict = match shared.document() {
-            Some(mine) => handshake::judge(&mine, &plan, &heard),
-            None => Verdict::Wait(Vec::new()),
+        let Some(mine) = shared.document() else {
+            return Err(Error::Refused("the member's own document is gone".to_owned()));
         };
-        match verdict {
-            Verdict::Form(founders) => {
-                settle(shared, Some(founders))?;
-                return Ok(Founded::Formed);
+        match handshake::judge(&mine, &plan, &heard) {
+            Verdict::Form(formation) => {
+                // Notes that changed while the round ran make it void; the next one follows at once.
+                if before.as_ref() == Some(&mine) && form(shared, &mine, &formation)? {
+                    return Ok(Founded::Formed);
+                }
+                continue;
+            }
+            Verdict::Follow(formation) => {
+                if form(shared, &mine, &formation)? {
+                    return Ok(Founded::Formed);
+                }
+                continue;
             }
             Verdict::Join { cluster, me } => return Ok(Founded::Invited { cluster, me }),
             Verdict::StayOut(missing) => {
@@ -92,12 +100,23 @@ fn take_up(shared: &Shared, roll: &Roll, plan: &Plan, me: MemberId) -> Result<()
     Ok(())
 }
 
-/// The member belongs to its cluster from here on, whatever happens.
-pub(super) fn settle(shared: &Shared, founders: Option<Vec<Member>>) -> Result<(), Error> {
+/// The member belongs to the cluster of this formation from here on, whatever happens; unless its document is
+/// no longer the one that was judged: then nothing is done (false).
+fn form(shared: &Shared, judged: &Document, formation: &Formation) -> Result<bool, Error> {
+    shared.own_log(judged.owner())?;
+    let formed = shared.update(|document| match document {
+        Some(document) if document == judged => (true, Some(document.formed(formation))),
+        _ => (false, None),
+    })?;
+    Ok(formed)
+}
+
+/// The member that joins belongs to its cluster from here on, whatever happens.
+pub(super) fn settle(shared: &Shared) -> Result<(), Error> {
     if let Some(document) = shared.document() {
         shared.own_log(document.owner())?;
     }
-    shared.update(|document| ((), document.map(|document| document.settled(founders))))?;
+    shared.update(|document| ((), document.map(|document| document.settled(None))))?;
     Ok(())
 }
 

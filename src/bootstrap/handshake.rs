@@ -2,19 +2,25 @@
 //!
 //! What always holds:
 //! 1. A member notes durably whom it met, with the nonce of that member's disk, before it answers.
-//! 2. When the first member forms the cluster, all members have noted each other, every pair both ways and with
-//!    the same nonces: each answer tells whom its sender has met. Notes are never changed.
-//! 3. A member whose disk was wiped has another nonce. Whoever has noted the old one says so, and it stays out.
-//!    By 2 that is every disk of the founders that is left, whether it has formed yet or not.
+//! 2. When a member forms the cluster, all members have noted each other, every pair both ways and with the
+//!    same nonces: each answer tells whom its sender has met. A round of answers counts only if the member's own
+//!    notes are the same when it forms as when the round began.
+//! 3. A member that hears from a formed one that it was noted there (same nonce) forms as well: by 2 it is one
+//!    of those who met. It takes over that one's notes, so that all who have formed hold the same.
+//! 4. A member whose disk was wiped has another nonce. Whoever has formed says so, and it stays out.
+//! 5. Whoever has not formed takes the new disk in place of the old one, which never comes back: a disk may die
+//!    before the formation. Since forming takes the word of everybody, that helps only while all others are
+//!    unformed. It is refused once a majority of the disks is new since all had met: they may have formed
+//!    a cluster, written to it, and been lost, and nobody would be left to tell.
 //!
-//! A member that hears from a formed one that it was noted there (same nonce) forms as well: by 2 it is one of
-//! those who met, so it need not wait for the rest.
+//! So no two clusters are formed while a disk of the first is left; and where only disks that have formed are
+//! lost, they were too few to have taken a write.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::identity::{Document, Nonce, Plan, Seen, Stage, hex};
+use super::identity::{Document, Formation, Nonce, Plan, Seen, Stage, hex};
 use crate::membership::Member;
 use crate::types::{ClusterId, MemberId};
 
@@ -56,8 +62,8 @@ pub(super) enum Answer {
         /// Everybody whom the sender has noted.
         seen: Vec<Seen>,
     },
-    /// The cluster is formed, and you are one of its founders with this very disk.
-    Formed { founders: Vec<Member> },
+    /// The cluster is formed, on these disks, and you are one of its founders with this very disk.
+    Formed { founders: Vec<Member>, disks: Vec<Seen> },
     /// The cluster is formed; its list holds a member with your URLs that has never started.
     Invited {
         #[serde(with = "hex")]
@@ -96,8 +102,10 @@ pub(super) enum Heard {
 /// What a founding member does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Everybody has met, or the cluster exists: begin with these founders.
-    Form(Vec<Member>),
+    /// Everybody has met: begin, if the notes are still the same.
+    Form(Formation),
+    /// The cluster exists and knows this disk: begin as it did.
+    Follow(Formation),
     /// A cluster is running and waits for a member at these URLs.
     Join {
         cluster: ClusterId,
@@ -130,7 +138,7 @@ pub(super) fn answer(mine: &Document, live: Option<&[Member]>, hello: &Hello) ->
         (Stage::Founding { plan }, Purpose::Found) if hello.cluster != mine.cluster => {
             (Answer::OtherPlan { plan: plan.to_string() }, None)
         }
-        (Stage::Founding { .. }, Purpose::Found) => answer_founder(mine, hello),
+        (Stage::Founding { plan }, Purpose::Found) => answer_founder(mine, plan, hello),
         (Stage::Member { founders }, Purpose::Found) => {
             let founders = founders.as_deref().unwrap_or_default();
             (answer_from_cluster(mine, founders, live, hello), None)
@@ -144,8 +152,8 @@ fn not_ready(because: &str) -> Answer {
 }
 
 /// Nothing is formed here. The one place that decides whether a disk that was wiped before the cluster was
-/// formed may come back; for now it may not.
-fn answer_founder(mine: &Document, hello: &Hello) -> (Answer, Option<Document>) {
+/// formed may come back.
+fn answer_founder(mine: &Document, plan: &Plan, hello: &Hello) -> (Answer, Option<Document>) {
     let noted = |document: &Document| Answer::Noted {
         nonce: document.nonce,
         name: document.name.clone(),
@@ -153,7 +161,13 @@ fn answer_founder(mine: &Document, hello: &Hello) -> (Answer, Option<Document>) 
     };
     match mine.seen(hello.from) {
         Some(seen) if seen.nonce == hello.nonce => (noted(mine), None),
-        Some(_) => (Answer::SeenBefore { formed: false }, None),
+        // A word of a disk that is gone, come late.
+        Some(seen) if seen.replaced.contains(&hello.nonce) => (Answer::SeenBefore { formed: false }, None),
+        Some(_) if !may_replace(mine, plan, hello.from) => (Answer::SeenBefore { formed: false }, None),
+        Some(_) => {
+            let document = replace(mine, hello, has_met_all(mine, plan));
+            (noted(&document), Some(document))
+        }
         None => {
             let document = note(mine, hello);
             (noted(&document), Some(document))
@@ -161,10 +175,33 @@ fn answer_founder(mine: &Document, hello: &Hello) -> (Answer, Option<Document>) 
     }
 }
 
+fn has_met_all(mine: &Document, plan: &Plan) -> bool {
+    plan.others(mine.me).all(|planned| mine.seen(planned.id).is_some())
+}
+
+/// Whether a new disk may take the place of the one that was noted, as far as this unformed member can tell.
+fn may_replace(mine: &Document, plan: &Plan, from: MemberId) -> bool {
+    let is_late = |seen: &&Seen| seen.member == from || seen.is_late;
+    let late = plan.others(mine.me).filter_map(|planned| mine.seen(planned.id)).filter(is_late).count();
+    // Forming takes this member's note of everybody: nobody can have formed before it was complete.
+    !has_met_all(mine, plan) || late < plan.members.len() / 2 + 1
+}
+
 fn note(mine: &Document, hello: &Hello) -> Document {
     let mut document = mine.clone();
-    let seen = Seen { member: hello.from, nonce: hello.nonce, name: hello.name.clone() };
-    document.seen.push(seen);
+    document.seen.push(Seen::first(hello.from, hello.nonce, &hello.name));
+    document
+}
+
+/// Notes a new disk of a member that was met with another one.
+fn replace(mine: &Document, hello: &Hello, is_late: bool) -> Document {
+    let mut document = mine.clone();
+    for seen in document.seen.iter_mut().filter(|seen| seen.member == hello.from) {
+        seen.replaced.push(seen.nonce);
+        seen.nonce = hello.nonce;
+        seen.name.clone_from(&hello.name);
+        seen.is_late |= is_late;
+    }
     document
 }
 
@@ -178,7 +215,7 @@ fn answer_from_cluster(
 ) -> Answer {
     let same_disk = mine.seen(hello.from).is_some_and(|seen| seen.nonce == hello.nonce);
     if hello.cluster == mine.cluster && same_disk && !founders.is_empty() {
-        return Answer::Formed { founders: founders.to_vec() };
+        return Answer::Formed { founders: founders.to_vec(), disks: mine.disks() };
     }
     let Some(live) = live else { return not_ready("it belongs to a cluster and is starting") };
     let same_urls = |member: &&Member| {
@@ -216,7 +253,7 @@ pub(super) fn learn(mine: &Document, from: MemberId, answer: &Answer) -> Option<
     match answer {
         Answer::Noted { nonce, name, .. } if mine.seen(from).is_none() => {
             let mut document = mine.clone();
-            document.seen.push(Seen { member: from, nonce: *nonce, name: name.clone() });
+            document.seen.push(Seen::first(from, *nonce, name));
             Some(document)
         }
         _ => None,
@@ -227,7 +264,9 @@ pub(super) fn learn(mine: &Document, from: MemberId, answer: &Answer) -> Option<
 pub(super) fn judge(mine: &Document, plan: &Plan, heard: &BTreeMap<MemberId, Heard>) -> Verdict {
     for said in heard.values() {
         match said {
-            Heard::Said(Answer::Formed { founders }) => return Verdict::Form(founders.clone()),
+            Heard::Said(Answer::Formed { founders, disks }) => {
+                return Verdict::Follow(Formation { founders: founders.clone(), disks: disks.clone() });
+            }
             Heard::Said(Answer::Invited { cluster, member }) => {
                 return Verdict::Join { cluster: *cluster, me: *member };
             }
@@ -245,7 +284,7 @@ pub(super) fn judge(mine: &Document, plan: &Plan, heard: &BTreeMap<MemberId, Hea
     let forbidden = missing.iter().any(|(_, forbids)| *forbids);
     let missing: Vec<Missing> = missing.into_iter().map(|(missing, _)| missing).collect();
     match missing.is_empty() {
-        true => Verdict::Form(founders(mine, plan)),
+        true => Verdict::Form(Formation { founders: founders(mine, plan), disks: mine.disks() }),
         false if forbidden => Verdict::StayOut(missing),
         false => Verdict::Wait(missing),
     }
@@ -275,7 +314,9 @@ fn objection(
             (text.to_owned(), true)
         }
         Answer::SeenBefore { formed: false } => {
-            let text = "it has met this member before, with another disk: this disk was lost or wiped";
+            let text = "it has met this member before, with another disk: this disk was lost or wiped, and so many \
+                        others are new that a cluster may have been formed and lost. Start all members anew with \
+                        empty folders and another --initial-cluster-token";
             (text.to_owned(), true)
         }
         Answer::NotListed { cluster } => {

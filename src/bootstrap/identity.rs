@@ -21,7 +21,8 @@ pub struct Identity {
 }
 
 /// One life of a member's disk. A disk that was wiped comes back with another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub(super) struct Nonce(pub u64);
 
 /// `member/identity.json`.
@@ -39,6 +40,14 @@ pub(super) struct Document {
     pub stage: Stage,
     /// Every member that was ever met under this cluster's name. Never forgotten.
     pub seen: Vec<Seen>,
+}
+
+/// A cluster's beginning, the same on all its founders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Formation {
+    pub founders: Vec<Member>,
+    /// The disks on which it was formed. Whoever comes under a founder's ID with another one is not it.
+    pub disks: Vec<Seen>,
 }
 
 /// How far this member is.
@@ -64,6 +73,19 @@ pub(super) struct Seen {
     #[serde(with = "hex")]
     pub nonce: Nonce,
     pub name: String,
+    /// Disks of this member that were met before this one, and are gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<Nonce>,
+    /// Whether this disk took another one's place after everybody had been met.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_late: bool,
+}
+
+impl Seen {
+    /// Met for the first time.
+    pub(super) fn first(member: MemberId, nonce: Nonce, name: &str) -> Seen {
+        Seen { member, nonce, name: name.to_owned(), replaced: Vec::new(), is_late: false }
+    }
 }
 
 /// Lies in the log's folder and says whose log it is: it shows when one of the two was wiped or swapped.
@@ -152,6 +174,19 @@ impl Document {
         Document { stage: Stage::Member { founders }, ..self.clone() }
     }
 
+    /// The same member as a founder, and from now on with the same notes of the founders' disks as every
+    /// other founder.
+    pub(super) fn formed(&self, formation: &Formation) -> Document {
+        let seen = formation.disks.iter().filter(|disk| disk.member != self.me).cloned().collect();
+        Document { seen, ..self.settled(Some(formation.founders.clone())) }
+    }
+
+    /// Every disk that this member knows of, its own among them.
+    pub(super) fn disks(&self) -> Vec<Seen> {
+        let own = Seen::first(self.me, self.nonce, &self.name);
+        self.seen.iter().cloned().chain([own]).collect()
+    }
+
     /// None until the member belongs to a cluster.
     pub(super) fn identity(&self) -> Option<Identity> {
         match &self.stage {
@@ -174,6 +209,19 @@ impl Document {
 impl fmt::Display for Nonce {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}", self.0)
+    }
+}
+
+impl From<Nonce> for String {
+    fn from(nonce: Nonce) -> String {
+        nonce.to_string()
+    }
+}
+
+impl TryFrom<String> for Nonce {
+    type Error = std::num::ParseIntError;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
     }
 }
 

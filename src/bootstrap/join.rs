@@ -194,8 +194,8 @@ async fn be_noted_once(
     };
     let heard: BTreeMap<MemberId, Heard> = join_all(others.iter().map(ask)).await.into_iter().collect();
     match handshake::judge_joining(&mine, &running.members, &heard) {
-        Verdict::Join { .. } | Verdict::Form(_) => {
-            settle(shared, None)?;
+        Verdict::Join { .. } | Verdict::Form(_) | Verdict::Follow(_) => {
+            settle(shared)?;
             return Ok(Some(()));
         }
         Verdict::StayOut(missing) => {
