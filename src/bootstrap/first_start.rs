@@ -16,6 +16,8 @@ pub struct FirstStart {
     pub source: Source,
     /// This member's own peer URLs.
     pub advertise_peer: Vec<HostUrl>,
+    /// Found only after leave was given to this very disk.
+    pub await_grant: bool,
     /// How long a discovery service may be away, or SRV records be incomplete, before that is final.
     pub patience: Duration,
 }

@@ -37,7 +37,7 @@ pub(super) enum Founded {
 }
 
 /// Meets the others until the cluster can be formed. May wait for ever; the report says for whom.
-pub(super) async fn found(shared: &Arc<Shared>, roll: &Roll) -> Result<Founded, Error> {
+pub(super) async fn found(shared: &Arc<Shared>, first: &FirstStart, roll: &Roll) -> Result<Founded, Error> {
     let (plan, me) = (roll.plan(), roll.me());
     take_up(shared, roll, &plan, me)?;
     let mut log = Waits::new("founding waits for other members");
@@ -49,6 +49,10 @@ pub(super) async fn found(shared: &Arc<Shared>, roll: &Roll) -> Result<Founded, 
             return Err(Error::Refused("the member's own document is gone".to_owned()));
         };
         match handshake::judge(&mine, &plan, &heard) {
+            Verdict::Form(_) if first.await_grant && !shared.is_granted() => {
+                let reason = format!("waits for leave to found a cluster on this disk, {}", mine.nonce);
+                log.tell(shared, ServerState::Hold, &reason, Vec::new());
+            }
             Verdict::Form(formation) => {
                 // Notes that changed while the round ran make it void; the next one follows at once.
                 if before.as_ref() == Some(&mine) && form(shared, &mine, &formation)? {

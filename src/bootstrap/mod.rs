@@ -81,7 +81,9 @@ impl Founding {
             Begin::StayOut(reason) => self.stay_out(&reason).await,
             Begin::Found => {
                 let roll = roll::call(&self.shared, &self.first).await?;
-                if let Founded::Invited { cluster, me } = found::found(&self.shared, &roll).await? {
+                if let Founded::Invited { cluster, me } =
+                    found::found(&self.shared, &self.first, &roll).await?
+                {
                     tracing::info!(cluster_id = %cluster, local_member_id = %me, "a running cluster expects this member");
                     join::join_invited(&self.shared, &roll, cluster, me).await?;
                 }

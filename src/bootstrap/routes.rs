@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
@@ -28,7 +28,10 @@ pub(super) fn peer(shared: Arc<Shared>) -> Router {
 }
 
 pub(super) fn client(shared: Arc<Shared>) -> Router {
-    Router::new().route("/kvorum/state", get(state)).with_state(shared)
+    Router::new()
+        .route("/kvorum/state", get(state))
+        .route("/kvorum/founding/grant/{disk}", post(grant))
+        .with_state(shared)
 }
 
 /// The note has to be on disk before the answer goes out, and syncing must not hold up other requests.
@@ -46,6 +49,14 @@ async fn hello(State(shared): State<Arc<Shared>>, Json(hello): Json<Hello>) -> R
 
 async fn own_state(State(shared): State<Arc<Shared>>) -> Json<Report> {
     Json(shared.own_report())
+}
+
+/// Leave to found a cluster on a disk, from whoever knows that it is to be a new one.
+async fn grant(State(shared): State<Arc<Shared>>, Path(disk): Path<String>) -> Response {
+    match shared.grant(&disk) {
+        Ok(()) => plain(StatusCode::OK, "granted\n"),
+        Err(why) => plain(StatusCode::CONFLICT, format!("{why}\n")),
+    }
 }
 
 /// The reason alone tells all here: people and tools that show one line show this one.

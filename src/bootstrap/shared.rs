@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub(super) struct Shared {
     document: Mutex<Option<Document>>,
     report: RwLock<Report>,
     running: OnceLock<Running>,
+    /// Whether leave was given to found a cluster on this disk.
+    granted: AtomicBool,
     /// Rung when a peer was met for the first time: whoever waits may go on at once.
     pub(super) met: Notify,
     pub(super) http: PeerHttp,
@@ -54,6 +57,7 @@ impl Shared {
             document: Mutex::new(document),
             report: RwLock::new(Report::starting("the member starts")),
             running: OnceLock::new(),
+            granted: AtomicBool::new(false),
             met: Notify::new(),
             http: PeerHttp::new(names),
         })
@@ -112,6 +116,29 @@ impl Shared {
         Ok(answer)
     }
 
+    /// Gives leave to found a cluster on the disk of this name, and on no other.
+    ///
+    /// # Errors
+    /// Names the disk that is here.
+    pub(super) fn grant(&self, disk: &str) -> Result<(), String> {
+        let document = self.document();
+        match document.as_ref().map(|document| (document.nonce.to_string(), &document.stage)) {
+            Some((here, Stage::Founding { .. })) if here == disk => {
+                self.granted.store(true, Ordering::Release);
+                self.met.notify_one();
+                Ok(())
+            }
+            Some((here, Stage::Founding { .. })) => {
+                Err(format!("leave is given to disk {disk}, but the disk here is {here}"))
+            }
+            Some(_) | None => Err("this member is not about to found a cluster".to_owned()),
+        }
+    }
+
+    pub(super) fn is_granted(&self) -> bool {
+        self.granted.load(Ordering::Acquire)
+    }
+
     pub(super) fn set_report(&self, state: ServerState, reason: &str, waiting_for: Vec<report::Waiting>) {
         let position = self.position();
         let reason = reason.to_owned();
@@ -126,6 +153,7 @@ impl Shared {
                     _ => document.cluster.to_string(),
                 },
                 member_id: document.me.to_string(),
+                disk: document.nonce.to_string(),
                 ..Position::default()
             },
             None => Position::default(),

@@ -204,6 +204,7 @@ mod tests {
             source: Source::Srv(source(None)),
             advertise_peer: vec![HostUrl::parse("http://a.example.com:2380").expect("a URL")],
             patience: PAUSE,
+            await_grant: false,
         }
     }
 

@@ -87,6 +87,7 @@ fn machines(count: usize) -> Vec<Machine> {
             source: Source::Listed(text.join(",")),
             advertise_peer: vec![urls[n].clone()],
             patience: LONG,
+            await_grant: false,
         },
         folder: tempfile::tempdir().expect("a folder"),
         listener,

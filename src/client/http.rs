@@ -70,6 +70,8 @@ pub struct Waiting {
 pub struct Position {
     pub cluster_id: String,
     pub member_id: String,
+    /// This life of its disk; a wiped disk comes back with another one.
+    pub disk: String,
     /// The leader that it follows; empty: none.
     pub leader: String,
     pub term: u64,

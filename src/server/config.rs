@@ -484,6 +484,7 @@ fn first_start(settings: &Settings, name: &str, advertise_peer: &[HostUrl]) -> R
         token: settings.text("initial-cluster-token"),
         source: source(settings, name, advertise_peer)?,
         advertise_peer: advertise_peer.to_vec(),
+        await_grant: settings.bool("kvorum-await-founding-grant"),
         patience: settings
             .duration("kvorum-discovery-timeout")
             .positive()

@@ -77,7 +77,7 @@ impl Service {
     }
 }
 
-async fn call(at: &str, method: &str, path: &str, form: &str) -> Result<(u16, String), String> {
+pub(crate) async fn call(at: &str, method: &str, path: &str, form: &str) -> Result<(u16, String), String> {
     let exchange = async {
         let mut stream = TcpStream::connect(at).await?;
         let request = format!(

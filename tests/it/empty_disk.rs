@@ -127,3 +127,65 @@ fn founding_waits_for_every_member_and_says_for_whom() {
         cluster.put("formed", "by three").await;
     });
 }
+
+#[test]
+fn a_disk_that_dies_before_the_formation_is_replaced_by_an_empty_one() {
+    our_story(Turn::Shared, Duration::from_secs(60), async |bench| {
+        let mut cluster = Cluster::prepare(bench, Plan::default());
+        cluster.members[0].start();
+        cluster.members[1].start();
+        let absent = cluster.members[2].peer_url.clone();
+        for at in [0, 1] {
+            says(&cluster.members[at], &["starting"], &absent).await;
+        }
+        // They have met each other by now, or meet soon: either way the new disk is taken.
+        let before = cluster.members[1].state().await.expect("it answers").position.disk;
+        cluster.members[1].kill();
+        cluster.members[1].wipe();
+        cluster.start().await;
+        cluster.put("formed", "with a new disk").await;
+        cluster.assert_equal_stores().await;
+        let after = cluster.members[1].state().await.expect("it answers").position.disk;
+        assert!(!before.is_empty() && before != after, "{before} {after}");
+    });
+}
+
+#[test]
+fn a_single_member_founds_only_on_the_disk_that_was_given_leave() {
+    our_story(Turn::Shared, Duration::from_secs(60), async |bench| {
+        let flags = vec!["--kvorum-await-founding-grant".to_owned()];
+        let mut cluster = Cluster::prepare(bench, Plan { members: 1, flags, ..Plan::default() });
+        let holds_for_leave = async |member: &Member| {
+            until("the member to wait for leave", PATIENCE, async || {
+                let state = member.state().await?;
+                holds(state.state == "hold" && state.reason.contains("waits for leave"), &state)?;
+                Ok(state.position.disk)
+            })
+            .await
+        };
+        let at = cluster.members[0].client_url.trim_start_matches("http://").to_owned();
+        let grant = async |disk: &str| {
+            let path = format!("/kvorum/founding/grant/{disk}");
+            crate::discovery::call(&at, "POST", &path, "").await.expect("it answers")
+        };
+        cluster.members[0].start();
+        let disk = holds_for_leave(&cluster.members[0]).await;
+        let (code, said) = grant("abc").await;
+        assert!(code == 409 && said.contains(&disk), "{code} {said}");
+        assert_eq!(grant(&disk).await.0, 200);
+        cluster.start().await;
+        cluster.put("precious", "data").await;
+        // A member needs no leave again.
+        cluster.members[0].kill();
+        cluster.start().await;
+        assert_eq!(grant(&disk).await.0, 409);
+        // Its disk is lost: the leave was not given to this one.
+        cluster.members[0].kill();
+        cluster.members[0].wipe();
+        cluster.members[0].start();
+        let other = holds_for_leave(&cluster.members[0]).await;
+        assert_ne!(disk, other);
+        assert_eq!(grant(&disk).await.0, 409);
+        holds_for_leave(&cluster.members[0]).await;
+    });
+}

@@ -15,6 +15,10 @@ pub(super) const KVORUM: &[Flag] = &[
         "When no waiting leads to a cluster (a used-up token, flags that do not fit) stay up in state Refused \
          and answer probes, instead of exiting.",
     ),
+    Flag::bool("kvorum-await-founding-grant", "false").releases(Releases::Kvorum).help(
+        "Found a cluster only after leave was given to this very disk: POST /kvorum/founding/grant/DISK, with the \
+         disk that /kvorum/state shows. A wiped disk is another one.",
+    ),
     Flag::duration("kvorum-discovery-timeout", "5m")
         .releases(Releases::Kvorum)
         .range("> 0")
