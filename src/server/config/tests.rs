@@ -199,3 +199,67 @@ fn origins_and_hosts_are_free_unless_listed() {
     assert_eq!(config.host_whitelist, Some(vec!["localhost".to_owned()]));
     assert_eq!(load("").map(|config| (config.cors, config.host_whitelist)).ok(), Some((None, None)));
 }
+
+#[test]
+fn there_is_one_way_to_a_cluster() {
+    let refused = |line: &str| load(line).expect_err(line).to_string();
+    let conflict = "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \"discovery\", \
+                    \"discovery-endpoints\" or \"discovery-srv\"";
+    for line in [
+        "--initial-cluster a=http://h:1 --discovery http://h/t",
+        "--discovery http://h/t --discovery-srv example.com",
+        "--discovery-srv example.com --discovery-token t --discovery-endpoints h:1",
+    ] {
+        assert_eq!(refused(line), conflict, "{line}");
+    }
+    for line in ["--discovery-token t", "--discovery-endpoints h:1"] {
+        assert_eq!(refused(line), "both --discovery-token and --discovery-endpoints must be set", "{line}");
+    }
+    for (line, part) in [
+        ("--discovery https://discovery.etcd.io/t", "TLS comes in a later release"),
+        ("--discovery h:1", "http://HOST:PORT/PATH/TOKEN would be right"),
+        ("--discovery-token t --discovery-endpoints a:1, ", "must not contain empty endpoints"),
+        (
+            "--discovery-token t --discovery-endpoints a:1 --discovery-dial-timeout 0s",
+            "--discovery-dial-timeout",
+        ),
+        ("--kvorum-discovery-timeout 0s", "--kvorum-discovery-timeout must be above 0"),
+        ("--kvorum-name-servers ns.example.com", "IP or IP:PORT would be right"),
+    ] {
+        let line = line.replace(", ", ",");
+        assert!(refused(&line).contains(part), "{line}: {}", refused(&line));
+    }
+}
+
+#[test]
+fn every_way_to_a_cluster_is_read() {
+    let source = |line: &str| config(line).first_start.source;
+    match source("--discovery http://h:8087/t --discovery-proxy proxy:3128") {
+        Source::DiscoveryV2 { url, proxy } => {
+            assert_eq!(url.as_str(), "http://h:8087/t");
+            assert_eq!(proxy.expect("it was given").as_str(), "http://proxy:3128");
+        }
+        other => panic!("{other:?}"),
+    }
+    match source("--discovery-token t --discovery-endpoints a:1,b:2") {
+        Source::DiscoveryV3(service) => {
+            assert_eq!(
+                (service.token.as_str(), service.endpoints),
+                ("t", vec!["a:1".to_owned(), "b:2".to_owned()])
+            );
+            assert_eq!(service.timeouts, Timeouts::default());
+        }
+        other => panic!("{other:?}"),
+    }
+    match source("--discovery-srv example.com. --discovery-srv-name prod --kvorum-discovery-srv-size 3") {
+        Source::Srv(srv) => {
+            assert_eq!(
+                (srv.domain.as_str(), srv.suffix.as_str(), srv.size),
+                ("example.com", "prod", Some(3))
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    let servers = config("--kvorum-name-servers 10.0.0.2,10.0.0.3:5353").name_servers;
+    assert_eq!(servers.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.2:53", "10.0.0.3:5353"]);
+}
