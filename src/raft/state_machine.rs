@@ -113,7 +113,7 @@ impl StateMachine {
         let new_term = self.last.is_some_and(|last| last.leader_id.term < term);
         self.since_checkpoint.entries += 1;
         match entry.payload {
-            EntryPayload::Blank => {}
+            EntryPayload::Blank => self.applier()?.apply_blank(LogIndex(index + 1), Term(term)),
             EntryPayload::Normal(proposal) => self.apply_proposal(term, index, &proposal)?,
             EntryPayload::Membership(membership) => self.apply_membership(&entry.log_id, membership)?,
         }

@@ -105,6 +105,44 @@ fn sigterm_hands_leadership_over() {
     });
 }
 
+/// Far below the 7 s and more that a hand-over may take where somebody is left to take it.
+const PROMPTLY: Duration = Duration::from_secs(3);
+
+#[test]
+fn a_leader_whose_peers_are_gone_stops_at_once() {
+    story(Turn::Shared, Duration::from_secs(60), async |bench| {
+        let mut cluster = Cluster::form(bench, Plan::default()).await;
+        let leader = cluster.leadership().await.leader;
+        for at in (0..3).filter(|at| *at != leader) {
+            cluster.members[at].kill();
+        }
+        let begun = Instant::now();
+        cluster.members[leader].stop().await;
+        let stopped = begun.elapsed();
+        bench.note(&format!("stopped after {stopped:?}"));
+        assert!(!server().is_ours || stopped < PROMPTLY, "{stopped:?}");
+    });
+}
+
+#[test]
+fn members_that_are_all_stopped_together_end_at_once() {
+    story(Turn::Shared, Duration::from_secs(90), async |bench| {
+        let mut cluster = Cluster::form(bench, Plan::default()).await;
+        for _ in 0..3 {
+            cluster.leadership().await;
+            let begun = Instant::now();
+            cluster.members.iter().for_each(|member| member.ask_to_stop());
+            for member in &mut cluster.members {
+                member.end().await;
+            }
+            let stopped = begun.elapsed();
+            bench.note(&format!("all stopped after {stopped:?}"));
+            assert!(!server().is_ours || stopped < PROMPTLY, "{stopped:?}");
+            cluster.start().await;
+        }
+    });
+}
+
 #[test]
 fn leadership_moves_where_it_is_asked_to_go() {
     story(Turn::Shared, Duration::from_secs(60), async |bench| {
