@@ -93,7 +93,7 @@ fn write(
 }
 
 pub(super) fn position(last: &LogId) -> Position {
-    Position { term: last.leader_id.term, index: last.index }
+    Position { term: last.leader_id.term.0, index: last.index }
 }
 
 /// What openraft needs to know of a checkpoint file.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use super::types::{CommittedLeaderId, LogId, Membership, Payload, Proposal, StoredMembership, Vote};
+use super::types::{CommittedLeaderId, LogId, Membership, Payload, Proposal, RaftTerm, StoredMembership, Vote};
 use crate::membership::Member;
 use crate::types::MemberId;
 
@@ -21,11 +21,11 @@ const PROPOSAL: u8 = 1;
 const MEMBERSHIP: u8 = 2;
 
 pub(super) fn position(term: u64, index: u64) -> LogId {
-    LogId::new(CommittedLeaderId::new(term), index)
+    LogId::new(CommittedLeaderId::new(RaftTerm(term)), index)
 }
 
 pub(super) fn put_position(to: &mut impl BufMut, position: &LogId) {
-    to.put_u64_le(position.leader_id.term);
+    to.put_u64_le(position.leader_id.term.0);
     to.put_u64_le(position.index);
 }
 
@@ -45,13 +45,13 @@ pub(super) fn get_optional_position(from: &mut impl Buf) -> io::Result<Option<Lo
 }
 
 pub(super) fn put_vote(to: &mut impl BufMut, vote: &Vote) {
-    to.put_u64_le(vote.leader_id.term);
+    to.put_u64_le(vote.leader_id.term.0);
     to.put_u64_le(vote.leader_id.voted_for.0);
     to.put_u8(u8::from(vote.committed));
 }
 
 pub(super) fn get_vote(from: &mut impl Buf) -> io::Result<Vote> {
-    let (term, member) = (get_u64(from)?, MemberId(get_u64(from)?));
+    let (term, member) = (RaftTerm(get_u64(from)?), MemberId(get_u64(from)?));
     Ok(if get_u8(from)? == 0 { Vote::new(term, member) } else { Vote::new_committed(term, member) })
 }
 
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn votes_and_positions_come_back() {
-        for vote in [Vote::new(7, MemberId(3)), Vote::new_committed(8, MemberId(4))] {
+        for vote in [Vote::new(RaftTerm(7), MemberId(3)), Vote::new_committed(RaftTerm(8), MemberId(4))] {
             assert_eq!(get_vote(&mut vote_bytes(&vote)).unwrap(), vote);
         }
         assert_eq!(get_position(&mut position_bytes(&position(2, 9))).unwrap(), position(2, 9));

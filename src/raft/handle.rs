@@ -19,7 +19,7 @@ use super::status::Status;
 use super::{codec, transfer, transport};
 use crate::apply::{Command, Envelope, ProposalId};
 use crate::membership::{Change, Member};
-use crate::types::MemberId;
+use crate::types::{LogIndex, MemberId};
 
 /// etcd's gate: no new proposals while so many committed entries are not applied yet.
 const BACKLOG_MAX: u64 = 5000;
@@ -93,7 +93,9 @@ impl Handle {
     }
 
     pub fn status(&self) -> Status {
-        Status { applied: crate::types::LogIndex(self.shared.applied.index()), ..self.shared.status() }
+        let status = self.shared.status();
+        let applied = LogIndex(self.shared.applied.index());
+        Status { applied, committed: status.committed.max(applied), ..status }
     }
 
     /// Follows the status.

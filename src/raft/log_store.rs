@@ -76,7 +76,7 @@ fn entry(read: wal::Entry) -> io::Result<Entry> {
 
 fn record(entry: &Entry) -> Record {
     let payload = codec::payload_bytes(&entry.payload);
-    Record::Entry(wal::Entry { index: entry.log_id.index, term: entry.log_id.leader_id.term, payload })
+    Record::Entry(wal::Entry { index: entry.log_id.index, term: entry.log_id.leader_id.term.0, payload })
 }
 
 /// Start (inclusive) and end (exclusive) of a range of indexes.

@@ -109,8 +109,8 @@ impl StateMachine {
     }
 
     fn apply_entry(&mut self, entry: Entry) -> io::Result<()> {
-        let (term, index) = (entry.log_id.leader_id.term, entry.log_id.index);
-        let new_term = self.last.is_some_and(|last| last.leader_id.term < term);
+        let (term, index) = (entry.log_id.leader_id.term.0, entry.log_id.index);
+        let new_term = self.last.is_some_and(|last| last.leader_id.term.0 < term);
         self.since_checkpoint.entries += 1;
         match entry.payload {
             EntryPayload::Blank => self.applier()?.apply_blank(LogIndex(index + 1), Term(term)),
@@ -146,7 +146,7 @@ impl StateMachine {
         let members = members(&membership);
         let me = self.shared.me;
         let was_in = self.membership.get_node(&me).is_some();
-        let (term, index) = (Term(position.leader_id.term), LogIndex(position.index + 1));
+        let (term, index) = (Term(position.leader_id.term.0), LogIndex(position.index + 1));
         self.applier()?.apply_membership(index, term, members);
         let is_in = membership.get_node(&me).is_some();
         self.membership = StoredMembership::new(Some(*position), membership);

@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::error::Error;
 use super::proposals::Limits;
 use super::shared::Shared;
-use super::types::{Metrics, StoredMembership, client_index};
+use super::types::{Metrics, RaftTerm, StoredMembership, client_index};
 use crate::types::{LogIndex, MemberId, Term};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -128,16 +128,24 @@ fn read(shared: &Shared, metrics: &Metrics) -> Status {
     };
     let silent =
         if role == Role::Leader { has_lost_quorum(shared, metrics) } else { is_leader_silent(shared) };
+    let applied = LogIndex(shared.applied.index());
     Status {
         me: shared.me,
-        term: Term(metrics.current_term),
+        term: term(metrics),
         leader: metrics.current_leader.filter(|_| !silent),
         role: if role == Role::Leader && silent { Role::Follower } else { role },
         last_log: LogIndex(metrics.last_log_index.map_or(0, |index| index + 1)),
-        committed: LogIndex(client_index(metrics.cluster_committed)),
-        applied: LogIndex(shared.applied.index()),
+        // The metrics are told a moment after the entries are applied.
+        committed: applied.max(LogIndex(client_index(metrics.cluster_committed))),
+        applied,
         membership_index: shared.state.members().changed_at(),
     }
+}
+
+/// None before a member that joins has heard of the cluster, although openraft counts from the first.
+fn term(metrics: &Metrics) -> Term {
+    let is_unheard = metrics.last_log_index.is_none() && metrics.current_term == RaftTerm::default();
+    if is_unheard { Term(0) } else { Term(metrics.current_term.0) }
 }
 
 fn is_leader_silent(shared: &Shared) -> bool {

@@ -12,8 +12,8 @@ use crate::membership::Member;
 use crate::types::MemberId;
 
 /// One leader a term, so that a log position is (term, index), which is what etcd's `raft_term` means.
-pub(super) type LeaderId = leader_id_std::LeaderId<u64, MemberId>;
-pub(super) type CommittedLeaderId = leader_id_std::CommittedLeaderId<u64>;
+pub(super) type LeaderId = leader_id_std::LeaderId<RaftTerm, MemberId>;
+pub(super) type CommittedLeaderId = leader_id_std::CommittedLeaderId<RaftTerm>;
 pub(super) type LogId = openraft::LogId<CommittedLeaderId>;
 pub(super) type Vote = openraft::Vote<LeaderId>;
 pub(super) type Membership = openraft::Membership<MemberId, Member>;
@@ -37,7 +37,7 @@ impl RaftTypeConfig for TypeConfig {
     /// What a member was when it was added. It never changes afterwards: names and URLs that do
     /// change live in the replicated state.
     type Node = Member;
-    type Term = u64;
+    type Term = RaftTerm;
     type LeaderId = LeaderId;
     type Vote = Vote;
     type Payload = Payload;
@@ -52,6 +52,33 @@ impl RaftTypeConfig for TypeConfig {
     where
         T: OptionalSend + 'static;
     type ErrorSource = BoxedErrorSource;
+}
+
+/// A term as openraft counts it. A cluster's first entry lies at the default term and its first election
+/// is for the next, so these are 1 and 2, as in etcd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct RaftTerm(pub u64);
+
+impl Default for RaftTerm {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl fmt::Display for RaftTerm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl openraft::vote::RaftTerm for RaftTerm {
+    fn next(&self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    fn as_u64(&self) -> Option<u64> {
+        Some(self.0)
+    }
 }
 
 /// An encoded [`crate::apply::Envelope`] as the log, the peers and apply carry it

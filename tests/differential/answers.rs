@@ -90,10 +90,18 @@ pub(crate) fn of_error(status: &Status) -> Answer {
     Answer { text: format!("{:?}: {}", status.code(), status.message()), revision: 0 }
 }
 
+/// What one cluster's answers hold that another's may hold differently.
+pub(crate) struct Names {
+    /// Its own names, and those that both clusters share.
+    pub(crate) aliases: Vec<(String, String)>,
+    /// More than one member voted when it began, so nobody can say for how many terms.
+    pub(crate) is_term_free: bool,
+}
+
 /// Puts the names that both clusters share in place of what is each one's own.
-pub(crate) fn normalised(text: &str, aliases: &[(String, String)]) -> String {
-    let mut text = mask(text, "raft_term: ");
-    for (own, shared) in aliases {
+pub(crate) fn normalised(text: &str, names: &Names) -> String {
+    let mut text = if names.is_term_free { mask(text, "raft_term: ") } else { text.to_owned() };
+    for (own, shared) in &names.aliases {
         text = text.replace(own.as_str(), shared);
     }
     text

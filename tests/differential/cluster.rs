@@ -13,6 +13,7 @@ use pb::watch_client::WatchClient;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::address::Address;
+use crate::answers::Names;
 use crate::tools::Server;
 
 /// Answers of 100,000 keys come in one message.
@@ -39,6 +40,7 @@ pub(crate) struct Cluster {
     server: Server,
     pub(crate) members: Vec<Member>,
     pub(crate) id: u64,
+    founders: usize,
     folder: tempfile::TempDir,
 }
 
@@ -54,7 +56,7 @@ impl Cluster {
             Member::start(&server, folder.path(), name, address, &format!("--initial-cluster={plan}"), "new")
         });
         let members = members.collect::<anyhow::Result<_>>()?;
-        let mut cluster = Cluster { server, members, id: 0, folder };
+        let mut cluster = Cluster { server, members, id: 0, founders: size, folder };
         cluster.wait_until_ready().await?;
         Ok(cluster)
     }
@@ -151,7 +153,7 @@ impl Cluster {
     }
 
     /// Every name under which this cluster's answers differ from another's for no reason: ours and theirs.
-    pub(crate) fn aliases(&self) -> Vec<(String, String)> {
+    pub(crate) fn names(&self) -> Names {
         let mut aliases = Vec::new();
         for (i, member) in self.members.iter().enumerate() {
             aliases.push((member.client_url.clone(), format!("CLIENT{i}")));
@@ -160,7 +162,7 @@ impl Cluster {
             aliases.push((format!("{:x}", member.id), format!("MEMBER{i}")));
         }
         aliases.push((self.id.to_string(), "CLUSTER".to_string()));
-        aliases
+        Names { aliases, is_term_free: self.founders > 1 }
     }
 
     pub(crate) async fn leader(&self) -> anyhow::Result<usize> {

@@ -1,5 +1,6 @@
 //! Ours against real etcd: the same random requests to both, and the answers must be equal: fields, order,
-//! revisions, gRPC codes and texts. Identities and URLs are normalised, the Raft term is left out.
+//! revisions, gRPC codes and texts. Identities and URLs are normalised; the Raft term is left out
+//! where votes may split.
 //!
 //! The seed is always the same, so that a landing depends on nothing but what lands; `KVORUM_SEED` sets another,
 //! `KVORUM_SEED=new` a new one; `KVORUM_DIFFERENTIAL_SECONDS` sets how long each test goes on (default 25);

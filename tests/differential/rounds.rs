@@ -8,7 +8,7 @@ use kvorum::proto::etcdserverpb as pb;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::answers::{self, Answer};
+use crate::answers::{self, Answer, Names};
 use crate::cluster::{Clients, Cluster};
 use crate::generate::{self, Generator, Known};
 use crate::watches::Watches;
@@ -72,7 +72,7 @@ async fn range_stream(member: &Clients, request: pb::RangeRequest) -> Answer {
 /// The two clusters side by side.
 struct Sides {
     clusters: [Cluster; 2],
-    aliases: [Vec<(String, String)>; 2],
+    names: [Names; 2],
     known: Known,
     /// Where one transaction deleted keys and put some of them again. Compacted there, etcd loses those keys:
     /// it keeps the tombstone, takes it for the key's last change, and stops at the next read.
@@ -117,8 +117,8 @@ impl Sides {
         };
         let (ours, etcds) = tokio::join!(send(ours), send(etcd));
         let what = format!("{call:?} at member {member}");
-        let a = answers::normalised(&ours.text, &self.aliases[0]);
-        let b = answers::normalised(&etcds.text, &self.aliases[1]);
+        let a = answers::normalised(&ours.text, &self.names[0]);
+        let b = answers::normalised(&etcds.text, &self.names[1]);
         if a != b {
             return Err(self.differ(&what, &a, &b));
         }
@@ -156,8 +156,8 @@ impl WatchPair {
         let [a, b] = &mut self.streams;
         let (ours, etcds) = tokio::join!(a.create(create.clone()), b.create(create.clone()));
         let (ours, etcds) = (ours.context("ours")?, etcds.context("etcd")?);
-        let a = answers::normalised(&format!("{ours:?}"), &sides.aliases[0]);
-        let b = answers::normalised(&format!("{etcds:?}"), &sides.aliases[1]);
+        let a = answers::normalised(&format!("{ours:?}"), &sides.names[0]);
+        let b = answers::normalised(&format!("{etcds:?}"), &sides.names[1]);
         let what = format!("{create:?} at member {}", self.member);
         if a != b {
             return Err(sides.differ(&what, &a, &b));
@@ -197,7 +197,7 @@ impl WatchPair {
         let [ours, etcds] = self.streams.each_mut().map(|stream| std::mem::take(&mut stream.told));
         let text = |told: &Vec<String>, side: usize| {
             told.iter()
-                .map(|line| answers::normalised(line, &sides.aliases[side]))
+                .map(|line| answers::normalised(line, &sides.names[side]))
                 .collect::<Vec<_>>()
                 .join("\n      ")
         };
@@ -216,11 +216,11 @@ impl WatchPair {
 
 /// Runs rounds for so long.
 pub(crate) async fn run(clusters: [Cluster; 2], seed: u64, duration: Duration) -> anyhow::Result<()> {
-    let aliases = [clusters[0].aliases(), clusters[1].aliases()];
+    let names = [clusters[0].names(), clusters[1].names()];
     let known = Known { revision: 1, compacted: -1 };
     let mut sides = Sides {
         clusters,
-        aliases,
+        names,
         known,
         never_compacted_at: BTreeSet::new(),
         seed,

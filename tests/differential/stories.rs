@@ -45,9 +45,9 @@ impl Pair {
 
     fn compare(&mut self, story: &str, answers: Vec<Answer>) -> String {
         let normal = |side: usize, answer: &Answer| {
-            let mut aliases = self.clusters[side].aliases();
-            aliases.extend(self.extra[side].iter().cloned());
-            let mut text = answers::normalised(&answer.text, &aliases);
+            let mut names = self.clusters[side].names();
+            names.aliases.extend(self.extra[side].iter().cloned());
+            let mut text = answers::normalised(&answer.text, &names);
             for field in ["db_size: ", "db_size_in_use: ", "raft_index: ", "raft_applied_index: "] {
                 text = answers::drop_number(&text, field);
             }

@@ -15,6 +15,20 @@ use crate::common::wait::{holds, until};
 /// What a cluster calls itself: its ID, and name and ID of each member in the order of the list.
 pub(crate) type Identities = (u64, Vec<(String, u64)>);
 
+#[test]
+fn a_member_alone_leads_first_in_the_second_term_and_in_the_next_after_each_start() {
+    story(Turn::Shared, Duration::from_secs(60), async |bench| {
+        let mut cluster = Cluster::form(bench, Plan { members: 1, ..Plan::default() }).await;
+        for term in [2, 3] {
+            cluster.start().await;
+            let status = cluster.members[0].status().await.expect("it answers");
+            let header = status.header.expect("every answer has a header");
+            assert_eq!((status.raft_term, header.raft_term), (term, term));
+            cluster.members[0].stop().await;
+        }
+    });
+}
+
 /// The lines that users of etcd know, as they stand in its clustering guide.
 fn founding_lines(bench: &Bench, server: &Server, addresses: &[Address], ports: &[Port]) -> Vec<Member> {
     let initial: Vec<String> = addresses

@@ -328,6 +328,54 @@ async fn one_member_leads_at_once_and_knows_everything_after_a_crash() {
 }
 
 #[tokio::test]
+async fn the_first_election_is_for_the_second_term_and_each_later_one_for_the_next() {
+    let mut alone = TestCluster::found([1]).await;
+    alone.leader().await;
+    assert_eq!(alone.handle(1).status().term, Term(2), "the founding entry lies at term 1");
+    alone.crash(1).await;
+    alone.start(1);
+    alone.leader().await;
+    assert_eq!(alone.handle(1).status().term, Term(3));
+    let newcomer = alone.newcomer(2, true).await;
+    assert_eq!(alone.handle(2).status().term, Term(0), "it has not heard of the cluster");
+    alone.change(1, Change::Add(newcomer)).await.unwrap();
+    alone.wait(2, |status| status.term == Term(3) && status.leader == Some(MemberId(1))).await;
+
+    let three = TestCluster::found_with([1, 2, 3], 10_000, SLOW).await;
+    three.wait(2, |status| status.term == Term(1)).await;
+    three.handle(2).shared.raft().unwrap().trigger().elect(false).await.unwrap();
+    assert_eq!(three.leader().await, 2);
+    assert_eq!(three.put(3, "key").await.unwrap().term, Term(2));
+}
+
+#[tokio::test]
+async fn every_applied_entry_counts_whatever_it_carries() {
+    let mut cluster = TestCluster::found([1, 2, 3]).await;
+    for _ in 0..2 {
+        let leader = cluster.leader().await;
+        for id in cluster.running() {
+            // Answered by the first entry of the leader's term, which is blank.
+            timeout(PATIENCE, cluster.handle(id).read_index()).await.unwrap().unwrap();
+            let status = cluster.handle(id).status();
+            assert_eq!(cluster.state(id).applied(), (status.applied, status.term));
+            assert!(status.committed >= status.applied, "{status:?}");
+            let raft = cluster.handle(id).shared.raft().unwrap();
+            let followed = async {
+                let mut metrics = raft.metrics();
+                while types::client_index(metrics.borrow_watched().last_applied) < status.applied.0 {
+                    WatchReceiver::changed(&mut metrics).await.unwrap();
+                }
+                types::client_index(metrics.borrow_watched().last_applied)
+            };
+            assert_eq!(timeout(PATIENCE, followed).await.unwrap(), cluster.handle(id).status().applied.0);
+        }
+        if cluster.running().len() == 3 {
+            cluster.crash(leader).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn every_member_takes_proposals_and_answers_after_it_applied_them() {
     let cluster = TestCluster::found([1, 2, 3]).await;
     let leader = cluster.leader().await;

@@ -264,7 +264,7 @@ fn put_append(body: &mut BytesMut, request: &AppendEntriesRequest<TypeConfig>) {
     codec::put_optional_position(body, request.leader_commit.as_ref());
     body.put_u32_le(u32::try_from(request.entries.len()).expect("entries of one append are a few thousand"));
     for entry in &request.entries {
-        body.put_u64_le(entry.log_id.leader_id.term);
+        body.put_u64_le(entry.log_id.leader_id.term.0);
         codec::put_bytes(body, &codec::payload_bytes(&entry.payload));
     }
 }

@@ -21,7 +21,7 @@ use super::message::{Hello, Link, Propose, Refused, Reply, Request, Welcome};
 use super::{PREFACE, snapshot};
 use crate::raft::codec::bad;
 use crate::raft::shared::Shared;
-use crate::raft::types::{CommittedLeaderId, OnAnswer, Proposal, Raft, TypeConfig};
+use crate::raft::types::{CommittedLeaderId, OnAnswer, Proposal, Raft, RaftTerm, TypeConfig};
 use crate::raft::{change, failover, read_index};
 
 /// Control requests that one peer may have under way here.
@@ -175,7 +175,7 @@ async fn try_answer(shared: &Arc<Shared>, request: Request) -> Option<Reply> {
             Reply::Append(response.into_stream_result(prev, prev))
         }
         Request::Vote(mut request) => {
-            shared.campaigns.hear(request.vote.leader_id.term);
+            shared.campaigns.hear(request.vote.leader_id.term.0);
             request.leadership_transfer |= failover::is_lost(shared);
             Reply::Vote(raft.vote(request).await.ok()?)
         }
@@ -238,6 +238,6 @@ pub(in crate::raft) async fn write(
             refused();
         }
     });
-    let write = raft.write(Proposal(proposal)).with_leader(CommittedLeaderId::new(term)).responder(on_answer);
+    let write = raft.write(Proposal(proposal)).with_leader(CommittedLeaderId::new(RaftTerm(term))).responder(on_answer);
     write.await.map_err(io::Error::other)
 }
