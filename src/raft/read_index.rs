@@ -3,33 +3,45 @@
 //! A round asks the leader (or, on it, openraft) up to which index a read must see, which costs one
 //! heartbeat to a quorum; the readers go on when this member has applied that index. Who comes while
 //! a round is under way waits for the next, for this one may have begun before his read did.
+//!
+//! A round ends without an answer when the link to the leader breaks or the leadership changes; whoever
+//! waits is part of the next, which asks the new leader as soon as there is one.
 
 use std::mem;
 use std::sync::Arc;
 
 use openraft::ReadPolicy;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::{Instant, sleep};
 
 use super::applied::Waiter;
 use super::error::Error;
 use super::shared::Shared;
+use super::status::Status;
 use super::transport::{Reply, Request};
+use crate::types::{MemberId, Term};
 
 #[derive(Default)]
 pub(super) struct Reads {
     waiting: Mutex<Waiting>,
     asked: Notify,
-    leader_changed: Notify,
 }
 
 #[derive(Default)]
 struct Waiting {
+    /// When the first of them came.
+    since: Option<Instant>,
     readers: Vec<Waiter>,
     /// Followers that only want to know the index.
     followers: Vec<oneshot::Sender<Option<u64>>>,
     stopped: bool,
+}
+
+/// Readers that give up together.
+struct Batch {
+    deadline: Instant,
+    readers: Vec<Waiter>,
 }
 
 impl Reads {
@@ -42,12 +54,16 @@ impl Reads {
 
     fn join(&self, add: impl FnOnce(&mut Waiting)) {
         let mut waiting = self.waiting.lock();
-        let first = waiting.readers.is_empty() && waiting.followers.is_empty();
-        if !waiting.stopped {
-            add(&mut waiting);
+        if waiting.stopped {
+            return;
+        }
+        add(&mut waiting);
+        let is_first = waiting.since.is_none();
+        if is_first {
+            waiting.since = Some(Instant::now());
         }
         drop(waiting);
-        if first {
+        if is_first {
             self.asked.notify_one();
         }
     }
@@ -56,10 +72,6 @@ impl Reads {
         let mut waiting = self.waiting.lock();
         let stopped = waiting.stopped;
         mem::replace(&mut *waiting, Waiting { stopped, ..Waiting::default() })
-    }
-
-    pub(super) fn leader_changed(&self) {
-        self.leader_changed.notify_one();
     }
 
     pub(super) fn stop(&self) {
@@ -71,36 +83,68 @@ impl Reads {
 
 /// Runs rounds for the member's whole life.
 pub(super) async fn run(shared: Arc<Shared>) {
+    let mut status = shared.status.subscribe();
+    // Whom earlier rounds could not answer.
+    let mut batches: Vec<Batch> = Vec::new();
     loop {
-        shared.reads.asked.notified().await;
-        let Waiting { readers, followers, .. } = shared.reads.take();
-        round(&shared, readers, followers).await;
-    }
-}
-
-async fn round(shared: &Arc<Shared>, readers: Vec<Waiter>, followers: Vec<oneshot::Sender<Option<u64>>>) {
-    let deadline = shared.request_deadline();
-    let mut index = read_index(shared).await;
-    for follower in followers {
-        // A follower asks again by itself.
-        let _ = follower.send(index);
-    }
-    while index.is_none() && !readers.is_empty() && Instant::now() < deadline {
-        tokio::select! {
-            () = shared.reads.leader_changed.notified() => {}
-            () = sleep(shared.timing.heartbeat) => {}
+        if batches.is_empty() {
+            shared.reads.asked.notified().await;
         }
-        index = timeout_at(deadline, read_index(shared)).await.ok().flatten();
-    }
-    match index {
-        Some(index) => shared.applied.when(index, deadline, readers),
-        None => readers.into_iter().for_each(|reader| drop(reader.send(Err(Error::Timeout)))),
+        let Waiting { since, readers, followers, .. } = shared.reads.take();
+        if let Some(since) = since.filter(|_| !readers.is_empty()) {
+            batches.push(Batch { deadline: since + shared.request_timeout(), readers });
+        }
+        if batches.is_empty() && followers.is_empty() {
+            continue;
+        }
+        let asked = leadership(&status.borrow_and_update());
+        let index = tokio::select! {
+            biased;
+            index = read_index(&shared, asked.1) => index,
+            () = ends(&mut status, asked) => None,
+        };
+        for follower in followers {
+            // A follower asks again by itself.
+            let _ = follower.send(index);
+        }
+        match index {
+            Some(index) => {
+                batches.drain(..).for_each(|batch| shared.applied.when(index, batch.deadline, batch.readers));
+            }
+            None => {
+                give_up_late(&mut batches);
+                if !batches.is_empty() {
+                    tokio::select! {
+                        () = ends(&mut status, asked) => {}
+                        () = sleep(shared.timing.heartbeat) => {}
+                    }
+                }
+            }
+        }
     }
 }
 
-/// Up to where a read that begins now must see; none when nobody can say at the moment.
-async fn read_index(shared: &Arc<Shared>) -> Option<u64> {
-    let leader = shared.status().leader?;
+fn leadership(status: &Status) -> (Term, Option<MemberId>) {
+    (status.term, status.leader)
+}
+
+/// Resolves when the leadership is another than `asked`. Compares values, so that a change that came
+/// before the question is none.
+async fn ends(status: &mut watch::Receiver<Status>, asked: (Term, Option<MemberId>)) {
+    // The sender lives as long as the member.
+    let _ = status.wait_for(|status| leadership(status) != asked).await;
+}
+
+fn give_up_late(batches: &mut Vec<Batch>) {
+    let now = Instant::now();
+    for batch in batches.extract_if(.., |batch| batch.deadline <= now) {
+        batch.readers.into_iter().for_each(|reader| drop(reader.send(Err(Error::Timeout))));
+    }
+}
+
+/// Up to where a read that begins now must see; none when `leader` does not say.
+async fn read_index(shared: &Arc<Shared>, leader: Option<MemberId>) -> Option<u64> {
+    let leader = leader?;
     if leader == shared.me {
         let linearizer = shared.raft().ok()?.get_read_linearizer(ReadPolicy::ReadIndex).await.ok()?;
         return Some(linearizer.read_log_id().index() + 1);

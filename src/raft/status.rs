@@ -116,7 +116,6 @@ fn leader_changed(shared: &Arc<Shared>, status: &Status) {
         None => tracing::warn!(term = %status.term, "no leader"),
     }
     shared.proposals.unpark();
-    shared.reads.leader_changed();
 }
 
 fn read(shared: &Shared, metrics: &Metrics) -> Status {
