@@ -42,6 +42,8 @@ pub(super) struct Peer {
 struct Health {
     active_since: Option<Instant>,
     round_trip: Option<Duration>,
+    /// The log says already that it cannot be reached.
+    told: bool,
 }
 
 impl Peer {
@@ -73,14 +75,21 @@ impl Peer {
     }
 
     pub(super) fn connected(&self) {
-        self.health.lock().active_since = Some(Instant::now());
+        *self.health.lock() = Health { active_since: Some(Instant::now()), ..Health::default() };
         tracing::info!(peer = %self.id, "connected to peer");
     }
 
     pub(super) fn disconnected(&self, reason: &std::io::Error) {
-        let was = std::mem::take(&mut *self.health.lock());
-        if was.active_since.is_some() {
-            tracing::warn!(peer = %self.id, %reason, "lost connection to peer");
+        *self.health.lock() = Health { told: true, ..Health::default() };
+        tracing::warn!(peer = %self.id, %reason, "lost connection to peer");
+    }
+
+    /// An attempt to connect failed: worth a line once, until the peer is connected again.
+    pub(super) fn unreachable(&self, error: &std::io::Error) {
+        if std::mem::replace(&mut self.health.lock().told, true) {
+            tracing::debug!(peer = %self.id, %error, "peer still cannot be reached");
+        } else {
+            tracing::warn!(peer = %self.id, %error, "peer cannot be reached");
         }
     }
 
@@ -89,7 +98,7 @@ impl Peer {
     }
 
     fn state(&self) -> PeerState {
-        let Health { active_since, round_trip } = *self.health.lock();
+        let Health { active_since, round_trip, .. } = *self.health.lock();
         PeerState { id: self.id, active_since, round_trip }
     }
 }

@@ -75,6 +75,16 @@ impl Shared {
         *self.status.borrow()
     }
 
+    /// The leader of `term` did not take these proposals and never will. They wait for the next one,
+    /// unless that one leads already.
+    pub(super) fn refused(&self, term: u64, sequences: impl IntoIterator<Item = u64>) {
+        self.proposals.refused(term, sequences);
+        let status = self.status();
+        if status.term.0 > term && status.leader.is_some() {
+            self.proposals.unpark();
+        }
+    }
+
     pub(super) fn membership_applied(&self) {
         self.memberships.send_modify(|count| *count += 1);
     }

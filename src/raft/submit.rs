@@ -28,7 +28,7 @@ async fn into_own_log(shared: &Arc<Shared>, term: u64) {
     let Ok(raft) = shared.raft() else { return };
     for outgoing in shared.proposals.take(term) {
         let (sequence, for_refusal) = (outgoing.sequence, Arc::clone(shared));
-        let refused = move || for_refusal.proposals.refused(term, [sequence]);
+        let refused = move || for_refusal.refused(term, [sequence]);
         if let Err(error) = transport::write(raft, term, outgoing.proposal.0, refused).await {
             // openraft has stopped; `status` sees the fault, and stopping answers everybody.
             tracing::debug!(%error, "proposal cannot be written");

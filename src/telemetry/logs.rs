@@ -99,7 +99,12 @@ pub fn subscriber(options: &Options) -> Result<impl Subscriber + Send + Sync + u
     let sinks = options.outputs.iter().map(Sink::open).collect::<Result<Vec<_>, _>>()?;
     // Libraries speak only when something is wrong: their debug lines are another project's.
     let libraries = options.level.min(LevelFilter::WARN);
-    let filter = Targets::new().with_default(libraries).with_target("kvorum", options.level);
+    // openraft warns of every message that a peer does not get; `raft` says once what it comes to.
+    let consensus = options.level.min(LevelFilter::ERROR);
+    let filter = Targets::new()
+        .with_default(libraries)
+        .with_target("openraft", consensus)
+        .with_target("kvorum", options.level);
     let lines = Lines { format: options.format, sinks: Arc::new(sinks) };
     Ok(tracing_subscriber::registry().with(lines.with_filter(filter)))
 }

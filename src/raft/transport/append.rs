@@ -27,8 +27,8 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 
 type Answer = Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>;
 
-/// One peer's append link. It is dialled when there is something to send, and stays for the next
-/// session unless an answer is owed on it.
+/// One peer's append link. It is dialled when there is something to send and the peer can be reached
+/// at all, and stays for the next session unless an answer is owed on it.
 pub(super) struct Append {
     shared: Arc<Shared>,
     peer: Arc<Peer>,
@@ -38,10 +38,13 @@ pub(super) struct Append {
 /// A stream of appends under way.
 struct Session<'a, S> {
     home: &'a mut Append,
+    /// None until there is something to send.
     connection: Option<Connection>,
     requests: S,
     /// No request comes any more.
     ended: bool,
+    /// No answer comes any more.
+    over: bool,
     under_way: usize,
     out: BytesMut,
 }
@@ -51,42 +54,58 @@ impl Append {
         Self { shared, peer, idle: None }
     }
 
-    pub(super) async fn stream<S>(
-        &mut self,
-        requests: S,
-    ) -> Result<BoxStream<'_, Answer>, RPCError<TypeConfig>>
+    pub(super) fn stream<S>(&mut self, requests: S) -> BoxStream<'_, Answer>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
     {
-        let connection = match self.idle.take() {
-            Some(connection) => connection,
-            None => dial(&self.shared, &self.peer, Link::Append).await.map_err(|error| rpc_error(&error))?,
-        };
         let session = Session {
+            connection: self.idle.take(),
             home: self,
-            connection: Some(connection),
             requests,
             ended: false,
+            over: false,
             under_way: 0,
             out: BytesMut::new(),
         };
-        Ok(stream::unfold(session, |mut session| async move {
+        stream::unfold(session, |mut session| async move {
             let answer = session.next().await?;
             Some((answer, session))
         })
-        .boxed())
+        .boxed()
+    }
+
+    /// Dials once the control link is up, which redials by itself. Not for ever: openraft keeps the
+    /// entries that are on their way.
+    async fn dial(&self) -> io::Result<Connection> {
+        let up = timeout(self.shared.timing.election, self.peer.control.until(true)).await;
+        up.map_err(|_| io::Error::from(io::ErrorKind::NotConnected))?;
+        dial(&self.shared, &self.peer, Link::Append).await
     }
 }
 
 impl<S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin> Session<'_, S> {
     /// The next answer; none when all are in and no request comes any more, or after an error.
     async fn next(&mut self) -> Option<Answer> {
-        let mut connection = self.connection.take()?;
-        match self.exchange(&mut connection).await {
+        if self.over {
+            return None;
+        }
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => match self.begin().await {
+                Ok(begun) => begun?,
+                Err(error) => {
+                    self.over = true;
+                    return Some(Err(rpc_error(&error)));
+                }
+            },
+        };
+        let answer = self.exchange(&mut connection).await;
+        self.over = true;
+        match answer {
             Ok(Some(answer)) => {
                 // A refusal ends the session, and whatever was sent behind it is refused too.
-                let goes_on = answer.is_ok() || self.under_way == 0;
-                self.connection = Some(connection).filter(|_| goes_on);
+                self.over = answer.is_err() && self.under_way > 0;
+                self.connection = Some(connection).filter(|_| !self.over);
                 Some(Ok(answer))
             }
             Ok(None) => {
@@ -95,6 +114,26 @@ impl<S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin> Session<'_, S> 
             }
             Err(error) => Some(Err(network_error(&error))),
         }
+    }
+
+    /// Dials and sends the first request; none when there is none. openraft's pauses after errors are
+    /// in its giving the request, so it is taken first.
+    async fn begin(&mut self) -> io::Result<Option<Connection>> {
+        let Some(request) = self.requests.next().await else { return Ok(None) };
+        let mut connection = self.home.dial().await?;
+        self.send(&mut connection, request).await?;
+        Ok(Some(connection))
+    }
+
+    async fn send(
+        &mut self,
+        connection: &mut Connection,
+        request: AppendEntriesRequest<TypeConfig>,
+    ) -> io::Result<()> {
+        Request::Append(request).put(0, &mut self.out);
+        connection.writer.write_all_buf(&mut self.out).await?;
+        self.under_way += 1;
+        Ok(())
     }
 
     async fn exchange(
@@ -113,11 +152,7 @@ impl<S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin> Session<'_, S> 
                     Err(late) => return Err(late.into()),
                 },
                 request = self.requests.next(), if takes_more => match request {
-                    Some(request) => {
-                        Request::Append(request).put(0, &mut self.out);
-                        connection.writer.write_all_buf(&mut self.out).await?;
-                        self.under_way += 1;
-                    }
+                    Some(request) => self.send(connection, request).await?,
                     None => self.ended = true,
                 },
             }

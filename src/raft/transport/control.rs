@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::dial::{Connection, dial};
@@ -18,7 +18,8 @@ use crate::raft::peers::Peer;
 use crate::raft::shared::Shared;
 
 const REDIAL_FIRST: Duration = Duration::from_millis(25);
-const REDIAL_MAX: Duration = Duration::from_millis(500);
+/// As often as etcd dials, so that a member that restarts is met within a heartbeat or two.
+const REDIAL_MAX: Duration = Duration::from_millis(100);
 const BATCH: usize = 64;
 
 type Waiter = oneshot::Sender<Reply>;
@@ -28,19 +29,28 @@ type Waiter = oneshot::Sender<Reply>;
 pub(in crate::raft) struct Control {
     requests: mpsc::UnboundedSender<(Request, Waiter)>,
     up: watch::Receiver<bool>,
+    called: Arc<Notify>,
 }
 
 /// The end that owns the connection.
 pub(in crate::raft) struct ControlQueue {
     requests: mpsc::UnboundedReceiver<(Request, Waiter)>,
     up: watch::Sender<bool>,
+    called: Arc<Notify>,
 }
 
 impl Control {
     pub(in crate::raft) fn new() -> (Self, ControlQueue) {
         let (to_link, requests) = mpsc::unbounded_channel();
         let (set_up, up) = watch::channel(false);
-        (Self { requests: to_link, up }, ControlQueue { requests, up: set_up })
+        let called = Arc::new(Notify::new());
+        let queue = ControlQueue { requests, up: set_up, called: Arc::clone(&called) };
+        (Self { requests: to_link, up, called }, queue)
+    }
+
+    /// The peer has dialled us, so it can be reached: there is no pause before the next attempt.
+    pub(super) fn call_back(&self) {
+        self.called.notify_one();
     }
 
     /// Asks, waiting for the link to come up if it is down.
@@ -102,12 +112,14 @@ impl ControlQueue {
                     peer.disconnected(&error);
                     pause = REDIAL_FIRST;
                 }
-                Err(error) => tracing::debug!(peer = %peer.id, %error, "peer cannot be reached"),
+                Err(error) => peer.unreachable(&error),
             }
             // Dropping what was asked meanwhile tells the askers.
             while self.requests.try_recv().is_ok() {}
-            sleep(pause).await;
-            pause = (pause * 2).min(REDIAL_MAX);
+            tokio::select! {
+                () = sleep(pause) => pause = (pause * 2).min(REDIAL_MAX),
+                () = self.called.notified() => pause = REDIAL_FIRST,
+            }
         }
     }
 

@@ -47,7 +47,7 @@ impl Forward {
 }
 
 fn give_back(shared: &Shared, batch: &Batch) {
-    shared.proposals.refused(batch.term, batch.proposals.iter().map(|outgoing| outgoing.sequence));
+    shared.refused(batch.term, batch.proposals.iter().map(|outgoing| outgoing.sequence));
 }
 
 impl ForwardQueue {
@@ -90,7 +90,7 @@ impl ForwardQueue {
             }
             tokio::select! {
                 frame = reader.next() => match frame.and_then(Refused::get) {
-                    Ok(Refused { term, sequences }) => shared.proposals.refused(term, sequences),
+                    Ok(Refused { term, sequences }) => shared.refused(term, sequences),
                     Err(error) => return error,
                 },
                 next = self.batches.recv() => match next {

@@ -26,8 +26,9 @@ use crate::raft::shared::Shared;
 use crate::raft::types::{Snapshot, TypeConfig, Vote};
 use crate::types::MemberId;
 
+/// Pauses of openraft between attempts that failed although the peer could be reached.
 const BACKOFF_FIRST: Duration = Duration::from_millis(10);
-const BACKOFF_MAX: Duration = Duration::from_millis(500);
+const BACKOFF_MAX: Duration = Duration::from_millis(100);
 
 /// Makes openraft's clients.
 pub(in crate::raft) struct Network(pub Arc<Shared>);
@@ -109,7 +110,10 @@ impl RaftNetworkV2<TypeConfig> for Client {
     {
         let Self { shared, peer, appends } = self;
         match appends {
-            Appends::Streamed(append) => append.stream(requests).boxed(),
+            Appends::Streamed(append) => {
+                let answers = append.stream(requests);
+                async move { Ok(answers) }.boxed()
+            }
             Appends::OnControl => {
                 let (shared, peer) = (&*shared, &*peer);
                 let answers = requests.then(move |request| heartbeat(shared, peer, request));

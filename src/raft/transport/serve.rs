@@ -56,6 +56,9 @@ async fn greet_and_serve(shared: &Arc<Shared>, mut stream: TcpStream) -> io::Res
     if welcome != Welcome::Come {
         return Err(bad(format!("{hello:?} was answered {welcome:?}")));
     }
+    if let (Link::Control, Some(peer)) = (hello.link, shared.peers.get(hello.from)) {
+        peer.control.call_back();
+    }
     // Once the peer is removed its connections end; it dials again and is told so.
     let gone = removed(shared, &hello);
     match hello.link {
