@@ -1,11 +1,9 @@
 //! The one way into the room: callable from any thread and any runtime.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::errors::{InitializeError, RaftError};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -16,7 +14,7 @@ use super::peers::PeerState;
 use super::proposals::Proposed;
 use super::shared::Shared;
 use super::status::Status;
-use super::{codec, transfer, transport};
+use super::{codec, found, transfer, transport};
 use crate::apply::{Command, Envelope, ProposalId};
 use crate::membership::{Change, Member};
 use crate::types::{LogIndex, MemberId};
@@ -37,14 +35,7 @@ impl Handle {
     /// # Errors
     /// [`Error::Refused`] when this member is not in the list, [`Error::Stopped`].
     pub async fn found(&self, members: Vec<Member>) -> Result<(), Error> {
-        let members: BTreeMap<_, _> = members.into_iter().map(|member| (member.id, member)).collect();
-        match self.shared.raft()?.initialize(members).await {
-            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
-            Err(RaftError::APIError(InitializeError::NotInMembers(_))) => {
-                Err(Error::Refused(crate::membership::Refusal::NotFound))
-            }
-            Err(RaftError::Fatal(_)) => Err(Error::Stopped),
-        }
+        found::found(&self.shared, members).await
     }
 
     /// Proposes a command and waits until this member has applied it.

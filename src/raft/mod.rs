@@ -35,6 +35,7 @@ mod checkpoint;
 mod codec;
 mod error;
 mod failover;
+mod found;
 mod handle;
 mod log_store;
 mod peers;

@@ -55,7 +55,7 @@ impl RaftTypeConfig for TypeConfig {
 }
 
 /// A term as openraft counts it. A cluster's first entry lies at the default term and its first election
-/// is for the next, so these are 1 and 2, as in etcd.
+/// is for the next ([`super::found`]): 1 and 2, as in etcd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct RaftTerm(pub u64);
 

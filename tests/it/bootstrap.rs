@@ -1,6 +1,6 @@
 //! How members come to a cluster: all at once, or one by one.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kvorum::client::{Consistency, Role};
 
@@ -26,6 +26,23 @@ fn a_member_alone_leads_first_in_the_second_term_and_in_the_next_after_each_star
             assert_eq!((status.raft_term, header.raft_term), (term, term));
             cluster.members[0].stop().await;
         }
+    });
+}
+
+#[test]
+fn three_new_members_elect_at_once_and_lead_in_the_second_term() {
+    story(Turn::Alone, Duration::from_secs(60), async |bench| {
+        // So long that nobody's timer comes between.
+        let plan = Plan {
+            heartbeat: Duration::from_millis(500),
+            election: Duration::from_secs(5),
+            ..Plan::default()
+        };
+        let begun = Instant::now();
+        let mut cluster = Cluster::form(bench, plan).await;
+        bench.note(&format!("formed after {:?}", begun.elapsed()));
+        assert_eq!(cluster.leadership().await.term, 2);
+        assert!(!tools::server().is_ours || begun.elapsed() < cluster.plan.election, "a timer elected");
     });
 }
 

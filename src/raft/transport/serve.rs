@@ -22,7 +22,7 @@ use super::{PREFACE, snapshot};
 use crate::raft::codec::bad;
 use crate::raft::shared::Shared;
 use crate::raft::types::{CommittedLeaderId, OnAnswer, Proposal, Raft, RaftTerm, TypeConfig};
-use crate::raft::{change, failover, read_index};
+use crate::raft::{change, failover, found, read_index};
 
 /// Control requests that one peer may have under way here.
 const REQUESTS_MAX: usize = 256;
@@ -179,7 +179,7 @@ async fn try_answer(shared: &Arc<Shared>, request: Request) -> Option<Reply> {
         }
         Request::Vote(mut request) => {
             shared.campaigns.hear(request.vote.leader_id.term.0);
-            request.leadership_transfer |= failover::is_lost(shared);
+            request.leadership_transfer |= failover::is_lost(shared) || found::is_founding(shared);
             Reply::Vote(raft.vote(request).await.ok()?)
         }
         Request::PreVote(request) => Reply::Vote(raft.pre_vote(request).await.ok()?),
