@@ -29,8 +29,10 @@ pub(super) fn is_learner(membership: &Membership, member: &Member) -> bool {
 pub(super) async fn run(shared: Arc<Shared>) {
     let Ok(raft) = shared.raft() else { return };
     let mut metrics = raft.metrics();
+    let mut memberships = raft.server_metrics();
     loop {
         let arrived = arrived(&metrics.borrow_watched());
+        let is_any_waiting = waiting(&metrics.borrow_watched()).next().is_some();
         match arrived {
             Some(member) if change::admit(&shared, member).await => {
                 tracing::info!(%member, "member votes from now on");
@@ -38,7 +40,12 @@ pub(super) async fn run(shared: Arc<Shared>) {
             // Another change is on its way, or the leadership went.
             Some(_) => sleep(shared.timing.heartbeat).await,
             None => {
-                if WatchReceiver::changed(&mut metrics).await.is_err() {
+                // Positions move all the time; they only matter while somebody waits.
+                let changed = match is_any_waiting {
+                    true => WatchReceiver::changed(&mut metrics).await,
+                    false => WatchReceiver::changed(&mut memberships).await,
+                };
+                if changed.is_err() {
                     return;
                 }
             }
@@ -49,14 +56,19 @@ pub(super) async fn run(shared: Arc<Shared>) {
 /// A member that waits for its vote and is in step, as far as the leader sees; none on other members.
 fn arrived(metrics: &Metrics) -> Option<MemberId> {
     let replication = metrics.replication.as_ref()?;
-    let membership = metrics.membership_config.membership();
     let leader = metrics.last_log_index.map_or(0, |index| index + 1);
-    let waits = |(id, member): &(&MemberId, &Member)| {
-        !member.is_learner && !membership.voter_ids().any(|voter| voter == **id)
-    };
-    let in_step = |(id, _): &(&MemberId, &Member)| {
+    let in_step = |id: &MemberId| {
         let learner = replication.get(id).copied().flatten().map(|position| client_index(Some(position)));
         learner.is_some() && is_in_step(LearnerProgress { learner, leader })
     };
-    membership.nodes().filter(waits).find(in_step).map(|(id, _)| *id)
+    waiting(metrics).find(in_step)
+}
+
+/// The members that wait for their vote.
+fn waiting(metrics: &Metrics) -> impl Iterator<Item = MemberId> {
+    let membership = metrics.membership_config.membership();
+    let waits = |(id, member): &(&MemberId, &Member)| {
+        !member.is_learner && !membership.voter_ids().any(|voter| voter == **id)
+    };
+    membership.nodes().filter(waits).map(|(id, _)| *id)
 }

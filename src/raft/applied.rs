@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::courier::Courier;
 use super::error::Error;
 
 pub(super) type Waiter = oneshot::Sender<Result<(), Error>>;
@@ -15,6 +16,7 @@ pub(super) type Waiter = oneshot::Sender<Result<(), Error>>;
 pub(super) struct Applied {
     index: AtomicU64,
     waiting: Mutex<Vec<Wait>>,
+    courier: Courier,
 }
 
 struct Wait {
@@ -24,6 +26,10 @@ struct Wait {
 }
 
 impl Applied {
+    pub(super) fn new(courier: Courier) -> Self {
+        Self { courier, ..Self::default() }
+    }
+
     pub(super) fn index(&self) -> u64 {
         self.index.load(Ordering::Acquire)
     }
@@ -31,8 +37,8 @@ impl Applied {
     /// Called once a batch of entries was applied.
     pub(super) fn advance(&self, index: u64) {
         self.index.store(index, Ordering::Release);
-        let mut waiting = self.waiting.lock();
-        waiting.extract_if(.., |wait| wait.index <= index).for_each(|wait| answer(wait, &Ok(())));
+        let done: Vec<_> = self.waiting.lock().extract_if(.., |wait| wait.index <= index).collect();
+        self.release(done);
     }
 
     /// Answers `waiters` when `index` is applied, or at the deadline with [`Error::TimeoutWaitApplied`].
@@ -42,9 +48,16 @@ impl Applied {
         let mut waiting = self.waiting.lock();
         if self.index() >= index {
             drop(waiting);
-            answer(wait, &Ok(()));
+            self.release(vec![wait]);
         } else {
             waiting.push(wait);
+        }
+    }
+
+    fn release(&self, done: Vec<Wait>) {
+        let count = done.iter().map(|wait| wait.waiters.len()).sum();
+        if count > 0 {
+            self.courier.carry(count, || done.into_iter().for_each(|wait| answer(wait, &Ok(()))));
         }
     }
 

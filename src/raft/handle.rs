@@ -17,7 +17,7 @@ use super::status::Status;
 use super::{codec, found, transfer, transport};
 use crate::apply::{Command, Envelope, ProposalId};
 use crate::membership::{Change, Member};
-use crate::types::{LogIndex, MemberId};
+use crate::types::MemberId;
 
 /// etcd's gate: no new proposals while so many committed entries are not applied yet.
 const BACKLOG_MAX: u64 = 5000;
@@ -45,8 +45,7 @@ impl Handle {
     /// was applied and refused; after the others but [`Error::Stopped`] it may or may not be applied.
     pub async fn propose(&self, command: Command) -> Result<Proposed, Error> {
         let shared = &*self.shared;
-        let status = shared.status();
-        if status.committed.0 > shared.applied.index() + BACKLOG_MAX {
+        if shared.committed() > shared.applied.index() + BACKLOG_MAX {
             return Err(Error::TooManyRequests);
         }
         let sequence = shared.proposals.next_sequence();
@@ -84,9 +83,7 @@ impl Handle {
     }
 
     pub fn status(&self) -> Status {
-        let status = self.shared.status();
-        let applied = LogIndex(self.shared.applied.index());
-        Status { applied, committed: status.committed.max(applied), ..status }
+        self.shared.status().now(&self.shared)
     }
 
     /// Follows the status.

@@ -33,6 +33,7 @@ mod applied;
 mod change;
 mod checkpoint;
 mod codec;
+mod courier;
 mod error;
 mod failover;
 mod found;

@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+use super::courier::Courier;
 use super::error::Error;
 use super::types::Proposal;
 use crate::apply::Outcome;
@@ -55,6 +56,7 @@ pub(super) struct Proposals {
     next_sequence: AtomicU64,
     table: Mutex<Table>,
     queued: Notify,
+    courier: Courier,
 }
 
 struct Table {
@@ -77,10 +79,10 @@ struct Waiting {
 impl Proposals {
     /// Sequences start at random, so that entries of this member's earlier lives, replayed at a
     /// restart, are never taken for today's proposals.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(courier: Courier) -> Self {
         let table = Table { waiting: HashMap::new(), queue: Vec::new(), parked: Vec::new(), stopped: false };
         let next_sequence = AtomicU64::new(rand::random());
-        Self { next_sequence, table: Mutex::new(table), queued: Notify::new() }
+        Self { next_sequence, table: Mutex::new(table), queued: Notify::new(), courier }
     }
 
     pub(super) fn next_sequence(&self) -> u64 {
@@ -157,10 +159,15 @@ impl Proposals {
             .collect();
         // Waking the askers takes longer than finding them, and new ones want the table.
         drop(table);
-        for (waiting, answer) in found {
-            // Who asked may have gone.
-            let _ = waiting.answer.send(answer);
+        if found.is_empty() {
+            return;
         }
+        self.courier.carry(found.len(), || {
+            for (waiting, answer) in found {
+                // Who asked may have gone.
+                let _ = waiting.answer.send(answer);
+            }
+        });
     }
 
     /// The first entry of `term` was applied: what was sent in an earlier term and has not been met
@@ -225,7 +232,7 @@ mod tests {
     use crate::raft::codec;
 
     fn proposals_with_one() -> (Proposals, u64, oneshot::Receiver<Answer>) {
-        let proposals = Proposals::new();
+        let proposals = Proposals::new(Courier::default());
         let sequence = proposals.next_sequence();
         let answered = proposals.add(sequence, codec::proposal(b"write"));
         (proposals, sequence, answered)

@@ -26,6 +26,8 @@ use crate::types::{MemberId, Term};
 pub(super) struct Reads {
     waiting: Mutex<Waiting>,
     asked: Notify,
+    /// A reader joined.
+    joined: Notify,
 }
 
 #[derive(Default)]
@@ -48,22 +50,31 @@ impl Reads {
     /// Resolves when this member has applied all that was committed when it was called.
     pub(super) async fn wait(&self) -> Result<(), Error> {
         let (reader, answer) = oneshot::channel();
-        self.join(|waiting| waiting.readers.push(reader));
+        if self.join(|waiting| waiting.readers.push(reader)) {
+            self.joined.notify_one();
+        }
         answer.await.unwrap_or(Err(Error::Stopped))
     }
 
-    fn join(&self, add: impl FnOnce(&mut Waiting)) {
+    /// Whether nobody waited before.
+    fn join(&self, add: impl FnOnce(&mut Waiting)) -> bool {
         let mut waiting = self.waiting.lock();
         if waiting.stopped {
-            return;
+            return false;
         }
         add(&mut waiting);
         let is_first = waiting.since.is_none();
         if is_first {
             waiting.since = Some(Instant::now());
         }
-        drop(waiting);
-        if is_first {
+        is_first
+    }
+
+    /// Asks for a round whenever readers joined. Runs beside them, so that it has its turn when those
+    /// that are ready have had theirs.
+    pub(super) async fn gather(&self) {
+        loop {
+            self.joined.notified().await;
             self.asked.notify_one();
         }
     }
@@ -163,5 +174,7 @@ pub(super) async fn for_peer(shared: &Shared) -> Option<u64> {
     }
     let (follower, index) = oneshot::channel();
     shared.reads.join(|waiting| waiting.followers.push(follower));
+    // A follower never waits for our callers' thread.
+    shared.reads.asked.notify_one();
     index.await.ok().flatten()
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use openraft::async_runtime::watch::WatchReceiver;
 use tokio::runtime;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::Instant;
@@ -17,7 +18,7 @@ use super::proposals::Proposals;
 use super::read_index::Reads;
 use super::status::{LeaderClock, Status};
 use super::transport::Names;
-use super::types::Raft;
+use super::types::{Raft, client_index};
 use crate::apply;
 use crate::mvcc::Event;
 use crate::storage::Checkpoints;
@@ -69,6 +70,12 @@ impl Shared {
 
     pub(super) fn request_deadline(&self) -> Instant {
         Instant::now() + self.request_timeout()
+    }
+
+    /// The last position that this member knows to be committed, as clients count.
+    pub(super) fn committed(&self) -> u64 {
+        let committed = |raft: &Raft| client_index(raft.data_metrics().borrow_watched().cluster_committed);
+        self.raft.get().map_or(0, committed)
     }
 
     pub(super) fn status(&self) -> Status {

@@ -10,6 +10,8 @@ use tokio::runtime;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::applied::Applied;
+use super::courier::Courier;
 use super::error::StartError;
 use super::handle::Handle;
 use super::log_store::LogStore;
@@ -18,7 +20,7 @@ use super::shared::{OnApplied, Shared};
 use super::state_machine::StateMachine;
 use super::transport::{Names, Network};
 use super::types::Raft;
-use super::{admit, failover, read_index, status, submit};
+use super::{admit, courier, failover, read_index, status, submit};
 use crate::apply::Applier;
 use crate::storage::Checkpoints;
 use crate::storage::wal::{Recovered, Wal};
@@ -78,9 +80,10 @@ pub struct Start {
 /// When the checkpoint or the log cannot be read, or the timing makes no sense.
 pub fn start(start: Start) -> Result<Handle, StartError> {
     let config = config(&start)?;
+    let callers = Callers { courier: Courier::here(), runtime: runtime::Handle::try_current().ok() };
     let (tell, told) = mpsc::channel();
     let body = move || match runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(run(start, config, &tell)),
+        Ok(runtime) => runtime.block_on(run(start, config, &callers, &tell)),
         // The receiver waits for exactly one message.
         Err(error) => drop(tell.send(Err(StartError::Thread(error)))),
     };
@@ -88,11 +91,17 @@ pub fn start(start: Start) -> Result<Handle, StartError> {
     told.recv().unwrap_or_else(|_| Err(StartError::Raft("its thread ended".into())))
 }
 
+/// The thread that starts the member, and calls it.
+struct Callers {
+    courier: Courier,
+    runtime: Option<runtime::Handle>,
+}
+
 type Tell = mpsc::Sender<Result<Handle, StartError>>;
 
 /// The Raft thread: open, tell how that went, work until stopped.
-async fn run(start: Start, config: Config, tell: &Tell) {
-    match open(start, config).await {
+async fn run(start: Start, config: Config, callers: &Callers, tell: &Tell) {
+    match open(start, config, callers).await {
         Ok(shared) => {
             // The starter waits for exactly one message.
             let _ = tell.send(Ok(Handle { shared: Arc::clone(&shared) }));
@@ -103,9 +112,9 @@ async fn run(start: Start, config: Config, tell: &Tell) {
     }
 }
 
-async fn open(start: Start, config: Config) -> Result<Arc<Shared>, StartError> {
+async fn open(start: Start, config: Config, callers: &Callers) -> Result<Arc<Shared>, StartError> {
     let log = LogStore::open(start.wal.clone(), &start.recovered).map_err(StartError::Log)?;
-    let shared = share(&start);
+    let shared = share(&start, &callers.courier);
     let state_machine = StateMachine::open(
         start.applier,
         start.checkpoints,
@@ -122,13 +131,14 @@ async fn open(start: Start, config: Config) -> Result<Arc<Shared>, StartError> {
     shared.spawn(status::follow(Arc::clone(&shared)));
     shared.spawn(submit::run(Arc::clone(&shared)));
     shared.spawn(read_index::run(Arc::clone(&shared)));
+    courier::ring_for_readers(&shared, callers.runtime.as_ref());
     shared.spawn(failover::run(Arc::clone(&shared)));
     shared.spawn(admit::run(Arc::clone(&shared)));
     shared.spawn(make_checkpoints(Arc::clone(&shared)));
     Ok(shared)
 }
 
-fn share(start: &Start) -> Arc<Shared> {
+fn share(start: &Start, courier: &Courier) -> Arc<Shared> {
     Arc::new(Shared {
         me: start.me,
         cluster: start.cluster,
@@ -138,8 +148,8 @@ fn share(start: &Start) -> Arc<Shared> {
         state: start.applier.state(),
         checkpoints: start.checkpoints.clone(),
         names: start.names.clone(),
-        applied: Default::default(),
-        proposals: Proposals::new(),
+        applied: Applied::new(courier.clone()),
+        proposals: Proposals::new(courier.clone()),
         reads: Default::default(),
         peers: Default::default(),
         status: watch::Sender::new(status::Status { me: start.me, ..Default::default() }),

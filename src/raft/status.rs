@@ -41,6 +41,26 @@ pub struct Status {
 }
 
 impl Status {
+    /// With the positions as they are this moment.
+    pub(super) fn now(self, shared: &Shared) -> Self {
+        let Ok(raft) = shared.raft() else { return self };
+        let metrics = raft.metrics();
+        let metrics = metrics.borrow_watched();
+        self.at(shared, &metrics)
+    }
+
+    fn at(self, shared: &Shared, metrics: &Metrics) -> Self {
+        let applied = LogIndex(shared.applied.index());
+        Self {
+            last_log: LogIndex(metrics.last_log_index.map_or(0, |index| index + 1)),
+            // The metrics are told a moment after the entries are applied.
+            committed: applied.max(LogIndex(client_index(metrics.cluster_committed))),
+            applied,
+            membership_index: shared.state.members().changed_at(),
+            ..self
+        }
+    }
+
     pub fn is_leader(&self) -> bool {
         self.leader == Some(self.me)
     }
@@ -68,18 +88,22 @@ impl LeaderClock {
     }
 }
 
-/// Keeps `shared.status` in step with openraft's metrics, and the peers with the membership.
+/// Keeps `shared.status` in step with openraft's metrics, and the peers with the membership: who leads
+/// and who belongs at once, positions, which move with every message, once a heartbeat interval.
 pub(super) async fn follow(shared: Arc<Shared>) {
     let Ok(raft) = shared.raft() else { return };
-    let mut metrics = raft.metrics();
+    let metrics = raft.metrics();
+    let mut elections = raft.server_metrics();
     let mut membership = Arc::default();
     let mut tick = interval(shared.timing.heartbeat);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         look(&shared, &metrics.borrow_watched(), &mut membership);
         tokio::select! {
-            changed = WatchReceiver::changed(&mut metrics) => {
+            changed = WatchReceiver::changed(&mut elections) => {
                 if changed.is_err() {
+                    // openraft has ended; its last word says why.
+                    look(&shared, &metrics.borrow_watched(), &mut membership);
                     return;
                 }
             }
@@ -127,18 +151,14 @@ fn read(shared: &Shared, metrics: &Metrics) -> Status {
     };
     let silent =
         if role == Role::Leader { has_lost_quorum(shared, metrics) } else { is_leader_silent(shared) };
-    let applied = LogIndex(shared.applied.index());
-    Status {
+    let status = Status {
         me: shared.me,
         term: term(metrics),
         leader: metrics.current_leader.filter(|_| !silent),
         role: if role == Role::Leader && silent { Role::Follower } else { role },
-        last_log: LogIndex(metrics.last_log_index.map_or(0, |index| index + 1)),
-        // The metrics are told a moment after the entries are applied.
-        committed: applied.max(LogIndex(client_index(metrics.cluster_committed))),
-        applied,
-        membership_index: shared.state.members().changed_at(),
-    }
+        ..Status::default()
+    };
+    status.at(shared, metrics)
 }
 
 /// None before a member that joins has heard of the cluster, although openraft counts from the first.
