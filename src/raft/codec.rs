@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use super::types::{CommittedLeaderId, LogId, Membership, Payload, Proposal, RaftTerm, StoredMembership, Vote};
+use super::types::{
+    CommittedLeaderId, LogId, Membership, Payload, Proposal, RaftTerm, StoredMembership, Vote,
+};
 use crate::membership::Member;
 use crate::types::MemberId;
 

@@ -7,16 +7,15 @@
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
-use std::sync::Arc;
 
 use futures::Stream;
 use futures::stream;
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
-use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::codec;
+use super::leadership::Promise;
 use super::types::{Entry, LogId, TypeConfig, Vote};
 use crate::storage::wal::{self, Record, Recovered, Wal};
 
@@ -27,7 +26,7 @@ const READ_BYTES: usize = 1 << 20;
 #[derive(Clone)]
 pub(super) struct LogStore {
     wal: Wal,
-    vote: Arc<Mutex<Option<Vote>>>,
+    promise: Promise,
     committed: Option<LogId>,
     purged: Option<LogId>,
     last: Option<LogId>,
@@ -48,11 +47,15 @@ impl LogStore {
         let vote = recovered.vote.clone().map(|mut bytes| codec::get_vote(&mut bytes)).transpose()?;
         Ok(Self {
             wal,
-            vote: Arc::new(Mutex::new(vote)),
+            promise: Promise::new(vote),
             committed: position(&recovered.committed)?,
             purged,
             last: last.max(purged),
         })
+    }
+
+    pub(super) fn promise(&self) -> Promise {
+        self.promise.clone()
     }
 
     /// Queues records and waits until they are durable.
@@ -134,7 +137,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
-        Ok(*self.vote.lock())
+        Ok(self.promise.get())
     }
 
     /// What replication reads: one frame's worth.
@@ -155,7 +158,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        *self.vote.lock() = Some(*vote);
+        self.promise.set(*vote);
         self.write(vec![Record::Vote(codec::vote_bytes(vote))]).await
     }
 

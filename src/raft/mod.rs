@@ -38,6 +38,7 @@ mod error;
 mod failover;
 mod found;
 mod handle;
+mod leadership;
 mod log_store;
 mod peers;
 mod proposals;

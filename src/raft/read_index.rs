@@ -1,7 +1,7 @@
 //! Linearizable reads: everybody who waits shares one round.
 //!
-//! A round asks the leader (or, on it, openraft) up to which index a read must see, which costs one
-//! heartbeat to a quorum; the readers go on when this member has applied that index. Who comes while
+//! A round asks the leader (or, on it, a quorum of voters; see `leadership`) up to which index a read must
+//! see; the readers go on when this member has applied that index. Who comes while
 //! a round is under way waits for the next, for this one may have begun before his read did.
 //!
 //! A round ends without an answer when the link to the leader breaks or the leadership changes; whoever
@@ -10,13 +10,13 @@
 use std::mem;
 use std::sync::Arc;
 
-use openraft::ReadPolicy;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep};
 
 use super::applied::Waiter;
 use super::error::Error;
+use super::leadership;
 use super::shared::Shared;
 use super::status::Status;
 use super::transport::{Reply, Request};
@@ -157,20 +157,23 @@ fn give_up_late(batches: &mut Vec<Batch>) {
 async fn read_index(shared: &Arc<Shared>, leader: Option<MemberId>) -> Option<u64> {
     let leader = leader?;
     if leader == shared.me {
-        let linearizer = shared.raft().ok()?.get_read_linearizer(ReadPolicy::ReadIndex).await.ok()?;
-        return Some(linearizer.read_log_id().index() + 1);
+        return leadership::read_index(shared).await;
     }
     let peer = shared.peers.get(leader)?;
-    match peer.control.request(Request::ReadIndex, shared.timing.election).await {
+    let term = shared.promise.term_of(leader)?;
+    match peer.control.request(Request::ReadIndex(term), shared.timing.election).await {
         Ok(Reply::ReadIndex(index)) => index,
         _ => None,
     }
 }
 
-/// The answer to a follower that asks for the read index.
-pub(super) async fn for_peer(shared: &Shared) -> Option<u64> {
+/// The answer to a follower that asks for the read index, promised to us for `term` when it asked.
+pub(super) async fn for_peer(shared: &Shared, follower: MemberId, term: u64) -> Option<u64> {
     if !shared.status().is_leader() {
         return None;
+    }
+    if let Some(index) = leadership::read_index_with(shared, follower, term) {
+        return Some(index);
     }
     let (follower, index) = oneshot::channel();
     shared.reads.join(|waiting| waiting.followers.push(follower));

@@ -13,6 +13,7 @@ use super::Timing;
 use super::applied::Applied;
 use super::error::{Error, Fault};
 use super::failover::Campaigns;
+use super::leadership::{Led, Promise};
 use super::peers::Peers;
 use super::proposals::Proposals;
 use super::read_index::Reads;
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     pub applied: Applied,
     pub proposals: Proposals,
     pub reads: Reads,
+    pub promise: Promise,
+    pub led: Led,
     pub peers: Peers,
     pub status: watch::Sender<Status>,
     pub leader_clock: LeaderClock,

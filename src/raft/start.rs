@@ -14,6 +14,7 @@ use super::applied::Applied;
 use super::courier::Courier;
 use super::error::StartError;
 use super::handle::Handle;
+use super::leadership::Promise;
 use super::log_store::LogStore;
 use super::proposals::Proposals;
 use super::shared::{OnApplied, Shared};
@@ -114,7 +115,7 @@ async fn run(start: Start, config: Config, callers: &Callers, tell: &Tell) {
 
 async fn open(start: Start, config: Config, callers: &Callers) -> Result<Arc<Shared>, StartError> {
     let log = LogStore::open(start.wal.clone(), &start.recovered).map_err(StartError::Log)?;
-    let shared = share(&start, &callers.courier);
+    let shared = share(&start, &callers.courier, log.promise());
     let state_machine = StateMachine::open(
         start.applier,
         start.checkpoints,
@@ -138,7 +139,7 @@ async fn open(start: Start, config: Config, callers: &Callers) -> Result<Arc<Sha
     Ok(shared)
 }
 
-fn share(start: &Start, courier: &Courier) -> Arc<Shared> {
+fn share(start: &Start, courier: &Courier, promise: Promise) -> Arc<Shared> {
     Arc::new(Shared {
         me: start.me,
         cluster: start.cluster,
@@ -151,6 +152,8 @@ fn share(start: &Start, courier: &Courier) -> Arc<Shared> {
         applied: Applied::new(courier.clone()),
         proposals: Proposals::new(courier.clone()),
         reads: Default::default(),
+        promise,
+        led: Default::default(),
         peers: Default::default(),
         status: watch::Sender::new(status::Status { me: start.me, ..Default::default() }),
         leader_clock: Default::default(),

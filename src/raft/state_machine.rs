@@ -110,6 +110,7 @@ impl StateMachine {
 
     fn apply_entry(&mut self, entry: Entry) -> io::Result<()> {
         let (term, index) = (entry.log_id.leader_id.term.0, entry.log_id.index);
+        self.shared.led.applies(entry.log_id);
         let new_term = self.last.is_some_and(|last| last.leader_id.term.0 < term);
         self.since_checkpoint.entries += 1;
         match entry.payload {

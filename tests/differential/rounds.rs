@@ -218,14 +218,8 @@ impl WatchPair {
 pub(crate) async fn run(clusters: [Cluster; 2], seed: u64, duration: Duration) -> anyhow::Result<()> {
     let names = [clusters[0].names(), clusters[1].names()];
     let known = Known { revision: 1, compacted: -1 };
-    let mut sides = Sides {
-        clusters,
-        names,
-        known,
-        never_compacted_at: BTreeSet::new(),
-        seed,
-        recent: VecDeque::new(),
-    };
+    let mut sides =
+        Sides { clusters, names, known, never_compacted_at: BTreeSet::new(), seed, recent: VecDeque::new() };
     let mut generator = Generator::new(StdRng::seed_from_u64(seed));
     let members = sides.clusters[1].members.len();
     let mut watches = WatchPair::open(&sides, members - 1).await?;

@@ -130,6 +130,7 @@ impl<S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin> Session<'_, S> 
         connection: &mut Connection,
         request: AppendEntriesRequest<TypeConfig>,
     ) -> io::Result<()> {
+        self.home.shared.led.tells(&request.vote, request.leader_commit);
         Request::Append(request).put(0, &mut self.out);
         connection.writer.write_all_buf(&mut self.out).await?;
         self.under_way += 1;

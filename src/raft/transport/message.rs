@@ -55,8 +55,11 @@ pub(in crate::raft) enum Request {
     Vote(VoteRequest<TypeConfig>),
     PreVote(VoteRequest<TypeConfig>),
     Transfer(TransferLeaderRequest<TypeConfig>),
-    /// Up to where must be applied for a read that began now?
-    ReadIndex,
+    /// Up to where must be applied for a read that began now? Asked by who is promised to the one asked for
+    /// this term.
+    ReadIndex(u64),
+    /// Are you still promised to me for this term, and to nobody later?
+    Follows(u64),
     /// A change of membership, as `change` encodes it.
     Change(Bytes),
     /// Has your link to this leader broken, too?
@@ -70,6 +73,7 @@ pub(in crate::raft) enum Reply {
     Vote(VoteResponse<TypeConfig>),
     /// Whether the target took the leadership on.
     Transfer(bool),
+    Follows(bool),
     /// A client index; none when the one asked cannot say (it does not lead).
     ReadIndex(Option<u64>),
     Change(Bytes),
@@ -98,6 +102,7 @@ mod kind {
     pub(super) const SNAPSHOT: u8 = 17;
     pub(super) const STOPPED: u8 = 18;
     pub(super) const LOST: u8 = 19;
+    pub(super) const FOLLOWS: u8 = 22;
     pub(super) const PROPOSE: u8 = 20;
     pub(super) const REFUSED: u8 = 21;
     pub(super) const SNAPSHOT_HEAD: u8 = 30;
@@ -168,7 +173,8 @@ impl Request {
                 body.put_u64_le(request.to_node_id().0);
                 codec::put_optional_position(body, request.last_log_id());
             }),
-            Self::ReadIndex => put_frame(to, kind::READ_INDEX, id, |_| {}),
+            Self::ReadIndex(term) => put_frame(to, kind::READ_INDEX, id, |body| body.put_u64_le(*term)),
+            Self::Follows(term) => put_frame(to, kind::FOLLOWS, id, |body| body.put_u64_le(*term)),
             Self::Change(change) => put_frame(to, kind::CHANGE, id, |body| body.put_slice(change)),
             Self::Lost(lost) => put_frame(to, kind::LOST, id, |body| {
                 body.put_u64_le(lost.leader.0);
@@ -188,7 +194,8 @@ impl Request {
                 let (from, to) = (codec::get_vote(body)?, MemberId(get_u64(body)?));
                 Self::Transfer(TransferLeaderRequest::new(from, to, codec::get_optional_position(body)?))
             }
-            kind::READ_INDEX => Self::ReadIndex,
+            kind::READ_INDEX => Self::ReadIndex(get_u64(body)?),
+            kind::FOLLOWS => Self::Follows(get_u64(body)?),
             kind::CHANGE => Self::Change(frame.body),
             kind::LOST => Self::Lost(Leadership { leader: MemberId(get_u64(body)?), term: get_u64(body)? }),
             kind::PING => Self::Ping,
@@ -211,6 +218,7 @@ impl Reply {
                 body.put_u8(u8::from(index.is_some()));
                 body.put_u64_le(index.unwrap_or(0));
             }),
+            Self::Follows(yes) => put_frame(to, kind::FOLLOWS, id, |body| body.put_u8(u8::from(*yes))),
             Self::Change(outcome) => put_frame(to, kind::CHANGE, id, |body| body.put_slice(outcome)),
             Self::Lost { yes, last } => put_frame(to, kind::LOST, id, |body| {
                 body.put_u8(u8::from(*yes));
@@ -235,6 +243,7 @@ impl Reply {
                 let known = get_u8(body)? != 0;
                 Self::ReadIndex(Some(get_u64(body)?).filter(|_| known))
             }
+            kind::FOLLOWS => Self::Follows(get_u8(body)? != 0),
             kind::CHANGE => Self::Change(frame.body),
             kind::LOST => Self::Lost { yes: get_u8(body)? != 0, last: codec::get_optional_position(body)? },
             kind::PING => Self::Pong,

@@ -80,6 +80,7 @@ impl Client {
 }
 
 async fn heartbeat(shared: &Shared, peer: &Peer, request: AppendEntriesRequest<TypeConfig>) -> AppendAnswer {
+    shared.led.tells(&request.vote, request.leader_commit);
     // openraft's limit is one heartbeat interval, which a busy disk or machine may well exceed;
     // the next heartbeat only waits for this one, so an election timeout is ours.
     let reply = peer.control.request(Request::Append(request), shared.timing.election).await;

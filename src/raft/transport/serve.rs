@@ -22,7 +22,8 @@ use super::{PREFACE, snapshot};
 use crate::raft::codec::bad;
 use crate::raft::shared::Shared;
 use crate::raft::types::{CommittedLeaderId, OnAnswer, Proposal, Raft, RaftTerm, TypeConfig};
-use crate::raft::{change, failover, found, read_index};
+use crate::raft::{change, failover, found, leadership, read_index};
+use crate::types::MemberId;
 
 /// Control requests that one peer may have under way here.
 const REQUESTS_MAX: usize = 256;
@@ -63,7 +64,7 @@ async fn greet_and_serve(shared: &Arc<Shared>, mut stream: TcpStream) -> io::Res
     let gone = removed(shared, &hello);
     match hello.link {
         Link::Append => until(gone, serve_append(shared, reader, writer)).await,
-        Link::Control => serve_control(shared, reader, writer, gone).await,
+        Link::Control => serve_control(shared, hello.from, reader, writer, gone).await,
         Link::Snapshot => until(gone, snapshot::receive(shared, reader, writer)).await,
         Link::Forward => until(gone, serve_forward(shared, reader, writer)).await,
     }
@@ -132,6 +133,7 @@ async fn serve_append(shared: &Arc<Shared>, reader: Reader, mut writer: OwnedWri
 
 async fn serve_control(
     shared: &Arc<Shared>,
+    from: MemberId,
     mut reader: Reader,
     mut writer: OwnedWriteHalf,
     gone: impl Future<Output = ()>,
@@ -147,7 +149,7 @@ async fn serve_control(
                 let frame = frame?;
                 let id = frame.id;
                 let request = Request::get(frame)?;
-                under_way.push(answer(shared, request).map(move |reply| (id, reply)));
+                under_way.push(answer(shared, from, request).map(move |reply| (id, reply)));
             }
             Some((id, reply)) = under_way.next() => {
                 reply.put(id, &mut out);
@@ -160,12 +162,12 @@ async fn serve_control(
     }
 }
 
-async fn answer(shared: &Arc<Shared>, request: Request) -> Reply {
-    try_answer(shared, request).await.unwrap_or(Reply::Stopped)
+async fn answer(shared: &Arc<Shared>, from: MemberId, request: Request) -> Reply {
+    try_answer(shared, from, request).await.unwrap_or(Reply::Stopped)
 }
 
 /// The answer; none when openraft has stopped.
-async fn try_answer(shared: &Arc<Shared>, request: Request) -> Option<Reply> {
+async fn try_answer(shared: &Arc<Shared>, from: MemberId, request: Request) -> Option<Reply> {
     let raft = shared.raft().ok()?;
     Some(match request {
         Request::Append(request) => {
@@ -186,7 +188,8 @@ async fn try_answer(shared: &Arc<Shared>, request: Request) -> Option<Reply> {
         Request::Transfer(request) => {
             Reply::Transfer(raft.handle_transfer_leader(request).await.ok()?.is_ok())
         }
-        Request::ReadIndex => Reply::ReadIndex(read_index::for_peer(shared).await),
+        Request::ReadIndex(term) => Reply::ReadIndex(read_index::for_peer(shared, from, term).await),
+        Request::Follows(term) => leadership::for_peer(shared, from, term),
         Request::Change(change) => Reply::Change(change::for_peer(shared, &change).await),
         Request::Lost(lost) => failover::for_peer(shared, lost).await,
         Request::Ping => Reply::Pong,
@@ -241,6 +244,9 @@ pub(in crate::raft) async fn write(
             refused();
         }
     });
-    let write = raft.write(Proposal(proposal)).with_leader(CommittedLeaderId::new(RaftTerm(term))).responder(on_answer);
+    let write = raft
+        .write(Proposal(proposal))
+        .with_leader(CommittedLeaderId::new(RaftTerm(term)))
+        .responder(on_answer);
     write.await.map_err(io::Error::other)
 }
