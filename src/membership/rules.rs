@@ -41,7 +41,7 @@ pub struct Connections {
 pub struct LearnerProgress {
     /// Last log index known to be on the learner; None when the leader does not replicate to it.
     pub learner: Option<u64>,
-    /// Last log index of the leader.
+    /// Last log index that the leader itself has synced.
     pub leader: u64,
 }
 
@@ -110,7 +110,8 @@ pub fn may_remove(members: &Members, id: MemberId, connections: &Connections) ->
 
 /// # Errors
 /// [`Refusal::NotFound`] when the leader does not replicate to the member, [`Refusal::LearnerNotReady`] whether
-/// strict or not, [`Refusal::NotEnoughStarted`].
+/// strict or not, [`Refusal::NotEnoughStarted`]. That the member is no learner is seen after all these, as with
+/// etcd: a voter that lags is told that it is not in step.
 pub fn may_promote(members: &Members, progress: LearnerProgress, strict: bool) -> Result<(), Refusal> {
     if progress.learner.is_none() {
         return Err(Refusal::NotFound);

@@ -225,7 +225,14 @@ fn strict_rules_speak_before_the_list_does() {
     };
     let existing = Change::Add(member(2, false, false));
     assert_eq!(may_change(&members, &existing, &facts), Err(Refusal::Unhealthy));
-    assert_eq!(may_change(&members, &existing, &Facts { strict: false, ..facts }), Err(Refusal::IdExists));
+    let lax = Facts { strict: false, ..facts };
+    assert_eq!(may_change(&members, &existing, &lax), Err(Refusal::IdExists));
+    // That a voter lags is told before that it is one.
+    for (position, refusal) in [(8, Refusal::LearnerNotReady), (9, Refusal::NotLearner)] {
+        let progress = LearnerProgress { learner: Some(position), leader: 10 };
+        let facts = Facts { progress, ..lax.clone() };
+        assert_eq!(may_change(&members, &Change::Promote(MemberId(2)), &facts), Err(refusal));
+    }
 }
 
 #[test]

@@ -144,9 +144,14 @@ fn connections(shared: &Shared) -> Connections {
 fn progress(shared: &Shared, change: &Change) -> Result<LearnerProgress, Error> {
     let metrics = shared.raft()?.metrics();
     let metrics = metrics.borrow_watched();
-    let leader = metrics.last_log_index.map_or(0, |index| index + 1);
     let replicated =
         |id: &MemberId| metrics.replication.as_ref().and_then(|replication| replication.get(id).copied());
+    // What it has synced itself, as with etcd: entries on their way to its own disk are nobody's lag.
+    let own = replicated(&shared.me).flatten();
+    let leader = match own {
+        Some(own) => super::types::client_index(Some(own)),
+        None => metrics.last_log_index.map_or(0, |index| index + 1),
+    };
     let learner = match change {
         Change::Promote(id) => replicated(id).map(super::types::client_index),
         Change::Add(_) | Change::Remove(_) => None,
