@@ -3,16 +3,17 @@
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The ports that every member of a test uses, as etcd's defaults are.
 pub(crate) const CLIENT_PORT: u16 = 2379;
 pub(crate) const PEER_PORT: u16 = 2380;
 
-/// An address 127.0.x.y on which nobody else listens; claimed until it is dropped.
-#[derive(Debug)]
+/// An address 127.0.x.y on which nobody else listens; claimed until its last copy is dropped.
+#[derive(Clone, Debug)]
 pub(crate) struct Address {
     ip: Ipv4Addr,
-    _claim: File,
+    _claim: Arc<File>,
 }
 
 impl Address {
@@ -31,7 +32,7 @@ impl Address {
                 && free(CLIENT_PORT)
                 && free(PEER_PORT)
             {
-                return Address { ip, _claim: claim };
+                return Address { ip, _claim: Arc::new(claim) };
             }
         }
         panic!("no loopback address is free");

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -14,6 +14,9 @@ use super::tools::{self, Server};
 /// Members cost processor time: with more than this many clusters at once, timings say nothing.
 const AT_ONCE: u32 = 2;
 static TURNS: Semaphore = Semaphore::const_new(AT_ONCE as usize);
+
+/// How much longer a story may take on a machine that others keep busy, too, than on one of its own.
+const BUSY: u32 = 5;
 
 /// Lines of each log that a failure shows.
 const LINES_SHOWN: usize = 25;
@@ -33,11 +36,32 @@ pub(crate) struct Bench {
     pub(crate) server: Server,
     name: String,
     folder: TempDir,
-    logs: Mutex<Vec<PathBuf>>,
+    logs: Logs,
     _turn: SemaphorePermit<'static>,
 }
 
-/// Tells one story, in `limit` at most, counted from its turn.
+/// A folder for the members of one cluster.
+#[derive(Clone)]
+pub(crate) struct Ground {
+    pub(crate) folder: PathBuf,
+    logs: Logs,
+}
+
+/// The log files that are shown when the story fails.
+#[derive(Clone, Default)]
+struct Logs(Arc<Mutex<Vec<PathBuf>>>);
+
+impl Logs {
+    /// A file of its own in `folder`.
+    fn file(&self, folder: &Path, name: &str) -> PathBuf {
+        let mut logs = self.0.lock().expect("no story panics here");
+        let path = folder.join(format!("{name}.{}.log", logs.len()));
+        logs.push(path.clone());
+        path
+    }
+}
+
+/// Tells one story, in `limit` at most on a machine of its own, counted from its turn.
 pub(crate) fn story(turn: Turn, limit: Duration, tell: impl AsyncFnOnce(&Bench)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
@@ -45,6 +69,7 @@ pub(crate) fn story(turn: Turn, limit: Duration, tell: impl AsyncFnOnce(&Bench))
         let turn = TURNS.acquire_many(permits).await.expect("turns never end");
         let bench = Bench::new(turn);
         let begun = Instant::now();
+        let limit = BUSY * limit;
         if tokio::time::timeout(limit, tell(&bench)).await.is_err() {
             panic!("the story did not end within {limit:?}");
         }
@@ -63,7 +88,7 @@ impl Bench {
     fn new(turn: SemaphorePermit<'static>) -> Bench {
         let folder = tempfile::Builder::new().prefix("kvorum-test-").tempdir().expect("a folder");
         let name = std::thread::current().name().unwrap_or("story").to_owned();
-        Bench { server: tools::server(), name, folder, logs: Mutex::default(), _turn: turn }
+        Bench { server: tools::server(), name, folder, logs: Logs::default(), _turn: turn }
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -72,10 +97,14 @@ impl Bench {
 
     /// A log file that is shown when the story fails.
     pub(crate) fn log_file(&self, name: &str) -> PathBuf {
-        let mut logs = self.logs.lock().expect("no story panics here");
-        let path = self.folder().join(format!("{name}.{}.log", logs.len()));
-        logs.push(path.clone());
-        path
+        self.logs.file(self.folder(), name)
+    }
+
+    /// New ground: no other cluster's data lie there.
+    pub(crate) fn ground(&self) -> Ground {
+        let folder = tempfile::Builder::new().prefix("cluster-").tempdir_in(self.folder());
+        // It goes with the story's folder.
+        Ground { folder: folder.expect("a folder").keep(), logs: self.logs.clone() }
     }
 
     /// A measured figure for whoever reads the run.
@@ -85,12 +114,19 @@ impl Bench {
     }
 }
 
+impl Ground {
+    /// A log file that is shown when the story fails.
+    pub(crate) fn log_file(&self, name: &str) -> PathBuf {
+        self.logs.file(&self.folder, name)
+    }
+}
+
 impl Drop for Bench {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             return;
         }
-        let Ok(logs) = self.logs.lock() else { return };
+        let Ok(logs) = self.logs.0.lock() else { return };
         for path in logs.iter() {
             let text = read_log(path);
             let lines: Vec<&str> = text.lines().collect();

@@ -2,17 +2,20 @@
 
 use std::time::Duration;
 
-use kvorum::client::{Client, Timeouts};
+use kvorum::client::Client;
 use kvorum::types::{MemberId, Revision};
 
 use super::address::Address;
-use super::bench::Bench;
-use super::member::{Member, PATIENCE};
+use super::bench::{Bench, Ground};
+use super::member::{Member, PATIENCE, TIMEOUTS};
+use super::tools::{Server, server};
 use super::wait::until;
 
 /// What all members of a cluster have in common.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
+    /// The program that they run; the server under test unless said otherwise.
+    pub(crate) server: Server,
     pub(crate) members: usize,
     pub(crate) heartbeat: Duration,
     pub(crate) election: Duration,
@@ -22,6 +25,7 @@ pub(crate) struct Plan {
 impl Default for Plan {
     fn default() -> Plan {
         Plan {
+            server: server(),
             members: 3,
             heartbeat: Duration::from_millis(100),
             election: Duration::from_millis(1000),
@@ -33,6 +37,7 @@ impl Default for Plan {
 pub(crate) struct Cluster {
     pub(crate) members: Vec<Member>,
     pub(crate) plan: Plan,
+    ground: Ground,
     addresses: Vec<Address>,
 }
 
@@ -49,19 +54,25 @@ impl Cluster {
     /// Members that lie ready, founded together when they are started.
     pub(crate) fn prepare(bench: &Bench, plan: Plan) -> Cluster {
         let addresses: Vec<Address> = (0..plan.members).map(|_| Address::claim()).collect();
+        Cluster::prepare_at(bench, plan, &addresses)
+    }
+
+    /// The same at these addresses: identities follow from them.
+    pub(crate) fn prepare_at(bench: &Bench, plan: Plan, addresses: &[Address]) -> Cluster {
         let initial: Vec<String> = addresses
             .iter()
             .enumerate()
             .map(|(at, address)| format!("m{at}={}", address.peer_url()))
             .collect();
-        let mut cluster = Cluster { members: Vec::new(), plan, addresses: Vec::new() };
+        let mut cluster =
+            Cluster { members: Vec::new(), plan, ground: bench.ground(), addresses: Vec::new() };
         for address in addresses {
             let flags = vec![
                 format!("--initial-cluster={}", initial.join(",")),
                 "--initial-cluster-state=new".to_owned(),
                 "--initial-cluster-token=stories".to_owned(),
             ];
-            cluster.place(bench, address, flags);
+            cluster.place(address.clone(), flags);
         }
         cluster
     }
@@ -73,19 +84,19 @@ impl Cluster {
         cluster
     }
 
-    fn place(&mut self, bench: &Bench, address: Address, flags: Vec<String>) {
+    fn place(&mut self, address: Address, flags: Vec<String>) {
         let name = format!("m{}", self.members.len());
         let mut all = Member::place(&name, &address);
         all.push(format!("--heartbeat-interval={}", self.plan.heartbeat.as_millis()));
         all.push(format!("--election-timeout={}", self.plan.election.as_millis()));
         all.extend(self.plan.flags.iter().cloned());
         all.extend(flags);
-        self.members.push(Member::new(bench, &bench.server, &name, &address, all));
+        self.members.push(Member::new(&self.ground, &self.plan.server, &name, &address, all));
         self.addresses.push(address);
     }
 
     /// One more member, not started and not yet added, with the flags of one that joins `existing` members.
-    pub(crate) fn place_joining(&mut self, bench: &Bench) -> &mut Member {
+    pub(crate) fn place_joining(&mut self) -> &mut Member {
         let address = Address::claim();
         let mut initial: Vec<String> =
             self.members.iter().map(|member| format!("{}={}", member.name, member.peer_url)).collect();
@@ -94,7 +105,7 @@ impl Cluster {
             format!("--initial-cluster={}", initial.join(",")),
             "--initial-cluster-state=existing".to_owned(),
         ];
-        self.place(bench, address, flags);
+        self.place(address, flags);
         self.members.last_mut().expect("it was just placed")
     }
 
@@ -112,8 +123,7 @@ impl Cluster {
 
     /// A client of all members.
     pub(crate) fn client(&self) -> Client {
-        let timeouts = Timeouts { dial: Duration::from_millis(500), call: Duration::from_secs(5) };
-        Client::connect(self.members.iter().map(|member| &member.client_url), timeouts)
+        Client::connect(self.members.iter().map(|member| &member.client_url), TIMEOUTS)
             .expect("members' URLs are endpoints")
     }
 

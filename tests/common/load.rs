@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cluster::Cluster;
 use super::history::{Call, Event, Fate, Judged, What, judge};
+use super::member::PATIENCE;
 use super::wait::{holds, until};
 
 /// All keys of the load begin with it.
@@ -160,7 +161,6 @@ async fn read(client: Client, keys: usize, stop: CancellationToken) -> Vec<Call>
 
 /// All writes to keys under `prefix` from revision `from` to the one of `last_key`, as a watcher sees them.
 pub(crate) async fn events(client: &Client, prefix: &str, from: i64, last_key: &str) -> Vec<Event> {
-    const WITHIN: Duration = Duration::from_secs(30);
     let mut events: Vec<Event> = Vec::new();
     let collect = async {
         // A stream ends with its member or its leader; the next one goes on behind what was seen.
@@ -179,8 +179,8 @@ pub(crate) async fn events(client: &Client, prefix: &str, from: i64, last_key: &
             }
         }
     };
-    let ended = tokio::time::timeout(WITHIN, collect).await.is_ok();
-    assert!(ended, "{last_key} was not seen within {WITHIN:?} after {} events", events.len());
+    let ended = tokio::time::timeout(PATIENCE, collect).await.is_ok();
+    assert!(ended, "{last_key} was not seen within {PATIENCE:?} after {} events", events.len());
     events
 }
 

@@ -11,13 +11,16 @@ use kvorum::types::MemberId;
 use rustix::process::Signal;
 
 use super::address::Address;
-use super::bench::Bench;
+use super::bench::Ground;
 use super::process::{Launch, Process, read_log};
 use super::tools::Server;
 use super::wait::until;
 
-/// For a member to start, to stop, to notice: generous, since two cores may be busy with other work.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// For anything that will happen, soon or late: generous, since two cores may be busy with other work.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// For calls that members answer; the server itself gives up on a request after some seconds.
+pub(crate) const TIMEOUTS: Timeouts =
+    Timeouts { dial: Duration::from_secs(2), call: Duration::from_secs(20) };
 
 pub(crate) struct Member {
     pub(crate) name: String,
@@ -36,25 +39,24 @@ pub(crate) struct Member {
 impl Member {
     /// A member that lies ready with no flags but those given; its data folder is etcd's default.
     pub(crate) fn new(
-        bench: &Bench,
+        ground: &Ground,
         server: &Server,
         name: &str,
         address: &Address,
         flags: Vec<String>,
     ) -> Member {
-        let timeouts = Timeouts { dial: Duration::from_millis(500), call: Duration::from_secs(5) };
         let client_url = address.client_url();
         Member {
             name: name.to_owned(),
             flags,
             environment: Vec::new(),
-            data_dir: bench.folder().join(format!("{name}.etcd")),
-            client: Client::connect([&client_url], timeouts).expect("a member's URL is an endpoint"),
+            data_dir: ground.folder.join(format!("{name}.etcd")),
+            client: Client::connect([&client_url], TIMEOUTS).expect("a member's URL is an endpoint"),
             client_url,
             peer_url: address.peer_url(),
             program: server.path.clone(),
-            folder: bench.folder().to_owned(),
-            log: bench.log_file(name),
+            folder: ground.folder.clone(),
+            log: ground.log_file(name),
             process: None,
         }
     }
@@ -159,6 +161,7 @@ impl Member {
         .await;
     }
 
+    /// All that it wrote.
     pub(crate) fn log_text(&self) -> String {
         read_log(&self.log)
     }

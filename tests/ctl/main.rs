@@ -1,10 +1,15 @@
-//! `kvorumctl` beside real etcdctl: the same lines, the same servers, and byte for byte the same answers.
+//! `kvorumctl` beside real etcdctl: the same lines, the same servers, and byte for byte the same answers;
+//! and our server beside real etcd: the same tools, the same lines, the same answers.
 //!
-//! A story is a list of command lines. It is told twice, each time to a real etcd that starts anew on the
-//! same ports, so that identities and revisions are the same: once by etcdctl, once by ours under the name
-//! `etcdctl`. Lines that only read are told by both tools, in both orders, to the same server as well.
-//! Standard output, standard error and exit code must be equal; times, and identities of members that are
-//! added, differ by nature and are masked.
+//! A story is a list of command lines. It is told again and again, each time to a cluster that starts anew at
+//! the same addresses, so that identities and revisions are the same: to real etcd and to our server, by
+//! etcdctl 3.7.3, by etcdctl 3.5, and by ours under the name `etcdctl`. Lines that only read are told by two
+//! tools, in both orders, to the same server as well. Standard output, standard error and exit code must be
+//! equal; times, terms, and identities of members that are added, differ by nature and are masked.
+
+#[path = "../common/mod.rs"]
+#[expect(dead_code, reason = "other test binaries pause members and judge histories")]
+mod common;
 
 mod server;
 mod story;

@@ -1,132 +1,85 @@
-//! A cluster of real etcd that can begin again: the same ports, the same identities, no data.
+//! A cluster that can begin again, of real etcd or of ours: the same addresses, the same identities, no data.
 
-use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use kvorum::client::Consistency;
 
-use kvorum::client::{Client, Consistency, Timeouts};
-
-use super::tool::tool;
-
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::common::address::Address;
+use crate::common::bench::Bench;
+use crate::common::cluster::{Cluster, Plan};
+use crate::common::member::PATIENCE;
+use crate::common::tools::Server;
+use crate::common::wait::{holds, until};
 
 /// What a cluster needs to begin again.
-pub(super) struct Place {
-    folder: PathBuf,
-    ports: Vec<(u16, u16)>,
+pub(super) struct Place(Vec<Address>);
+
+impl Place {
+    pub(super) fn new(members: usize) -> Place {
+        Place((0..members).map(|_| Address::claim()).collect())
+    }
+
+    /// Starts all members without data and waits until nothing of their own is left to be written.
+    pub(super) async fn begin(&self, bench: &Bench, server: &Server) -> Asked {
+        let plan = Plan {
+            server: server.clone(),
+            members: self.0.len(),
+            // Nobody pulls the plug.
+            flags: vec!["--unsafe-no-fsync".to_owned()],
+            ..Plan::default()
+        };
+        let mut cluster = Cluster::prepare_at(bench, plan, &self.0);
+        cluster.start().await;
+        until("the members to be under their final names and version", PATIENCE, async || {
+            for member in &cluster.members {
+                is_settled(&cluster, member).await?;
+            }
+            Ok(())
+        })
+        .await;
+        Asked(cluster)
+    }
+}
+
+async fn is_settled(cluster: &Cluster, member: &crate::common::member::Member) -> Result<(), String> {
+    let client = member.client();
+    let version = client.http_get("/version").await.map_err(|error| error.to_string())?.text();
+    holds(version.contains("\"etcdcluster\":\"3.7.0\""), &version)?;
+    let list = client.members(Consistency::Serializable).await.map_err(|error| error.to_string())?.members;
+    let named = list.iter().all(|member| !member.name.is_empty());
+    holds(named && list.len() == cluster.members.len(), &list)
 }
 
 /// A running cluster; it ends with this value.
-pub(super) struct Cluster {
-    members: Vec<Child>,
-    pub(super) endpoints: Vec<String>,
-    pub(super) peer_urls: Vec<String>,
-    runtime: tokio::runtime::Runtime,
-    client: Client,
-}
+pub(super) struct Asked(Cluster);
 
-impl Place {
-    pub(super) fn new(folder: PathBuf, members: usize) -> Place {
-        // All are held until the last is found, so that they differ.
-        let held: Vec<_> = (0..2 * members).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let port = |at: usize| held[at].local_addr().unwrap().port();
-        Place { folder, ports: (0..members).map(|at| (port(2 * at), port(2 * at + 1))).collect() }
+impl Asked {
+    /// As `--endpoints` takes them.
+    pub(super) fn endpoints(&self) -> Vec<String> {
+        self.0.members.iter().map(|member| endpoint(&member.client_url)).collect()
     }
 
-    /// Starts all members without data and waits until each can commit.
-    pub(super) fn begin(&self) -> Cluster {
-        let url = |port: u16| format!("http://127.0.0.1:{port}");
-        let plan: Vec<_> =
-            self.ports.iter().enumerate().map(|(at, (_, peer))| format!("m{at}={}", url(*peer))).collect();
-        let members = self.ports.iter().enumerate().map(|(at, (client, peer))| {
-            let data = self.folder.join(format!("m{at}"));
-            let _ = std::fs::remove_dir_all(&data);
-            Command::new(tool("etcd"))
-                .args(["--name", &format!("m{at}"), "--data-dir"])
-                .arg(data)
-                .args(["--listen-client-urls", &url(*client), "--advertise-client-urls", &url(*client)])
-                .args(["--listen-peer-urls", &url(*peer), "--initial-advertise-peer-urls", &url(*peer)])
-                .args(["--initial-cluster", &plan.join(","), "--unsafe-no-fsync"])
-                .env_clear()
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(std::fs::File::create(self.folder.join(format!("m{at}.log"))).unwrap())
-                .spawn()
-                .unwrap()
-        });
-        let members = members.collect();
-        let endpoints: Vec<_> = self.ports.iter().map(|(client, _)| format!("127.0.0.1:{client}")).collect();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let client = runtime.block_on(async { Client::connect(&endpoints, Timeouts::default()).unwrap() });
-        let peer_urls = self.ports.iter().map(|(_, peer)| url(*peer)).collect();
-        let cluster = Cluster { members, endpoints, peer_urls, runtime, client };
-        cluster.wait_until_settled();
-        cluster
-    }
-}
-
-impl Cluster {
-    /// Healthy, under its final name and with the cluster version set: nothing of its own is left to be written.
-    #[expect(clippy::disallowed_methods, reason = "bounded looks at other processes, without a runtime")]
-    fn wait_until_settled(&self) {
-        let start = Instant::now();
-        while !self.is_settled() {
-            assert!(start.elapsed() < PATIENCE, "etcd did not start within {PATIENCE:?}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn is_settled(&self) -> bool {
-        self.runtime.block_on(async {
-            for member in self.client.each() {
-                let version =
-                    member.http_get("/version").await.map(|answer| answer.text()).unwrap_or_default();
-                let started = member.members(Consistency::Serializable).await.is_ok_and(|list| {
-                    list.members.len() == self.endpoints.len()
-                        && list.members.iter().all(|member| !member.name.is_empty())
-                });
-                let healthy = member.health().await.is_ok_and(|health| health.healthy);
-                if !(started && healthy && version.contains("\"etcdcluster\":\"3.7.0\"")) {
-                    return false;
-                }
-            }
-            true
-        })
+    pub(super) fn first_peer_url(&self) -> &str {
+        &self.0.members[0].peer_url
     }
 
     /// The members' identities in the order of the member list.
-    pub(super) fn member_ids(&self) -> Vec<u64> {
-        let list = self.runtime.block_on(self.client.members(Consistency::Serializable)).unwrap();
+    pub(super) async fn member_ids(&self) -> Vec<u64> {
+        let list = self.0.client().members(Consistency::Serializable).await.expect("a list is answered");
         list.members.iter().map(|member| member.id).collect()
     }
 
     /// Identity and endpoint of each member, the leader first.
-    pub(super) fn leader_first(&self) -> Vec<(u64, String)> {
-        let mut found: Vec<_> = self.runtime.block_on(async {
-            let mut found = Vec::new();
-            for member in self.client.each() {
-                let status = member.status().await.unwrap();
-                let me = status.header.map_or(0, |header| header.member_id);
-                found.push((
-                    status.leader != me,
-                    me,
-                    member.endpoints().map(str::to_owned).collect::<String>(),
-                ));
-            }
-            found
-        });
+    pub(super) async fn leader_first(&mut self) -> Vec<(u64, String)> {
+        let leader = self.0.leadership().await.id.0;
+        let mut found = Vec::new();
+        for member in &self.0.members {
+            let id = member.id().await.0;
+            found.push((id != leader, id, endpoint(&member.client_url)));
+        }
         found.sort();
         found.into_iter().map(|(_, id, endpoint)| (id, endpoint)).collect()
     }
 }
 
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        for member in &mut self.members {
-            // One that has ended needs no killing.
-            let _ = member.kill();
-            let _ = member.wait();
-        }
-    }
+fn endpoint(url: &str) -> String {
+    url.trim_start_matches("http://").to_owned()
 }

@@ -1,10 +1,18 @@
 //! Steps of a story, telling it with either tool, and comparing what was heard.
 
+use std::time::Duration;
+
 use kvorum::proto::etcdserverpb as pb;
 use prost::Message;
+use prost::encoding::decode_varint;
 
-use super::server::{Cluster, Place};
+use super::server::{Asked, Place};
 use super::tool::{Run, Tool};
+use crate::common::bench::{Bench, Turn, story};
+use crate::common::tools::{self, Server};
+
+/// A story runs a tool some hundred times at each of six clusters.
+const LIMIT: Duration = Duration::from_secs(900);
 
 /// One command line.
 #[derive(Clone, Debug, Default)]
@@ -83,7 +91,11 @@ impl Step {
             || self.env.iter().any(|(name, _)| name == "ETCDCTL_ENDPOINTS")
     }
 
-    fn shown(&self) -> String {
+    fn adds_a_member(&self) -> bool {
+        self.args.len() > 1 && self.args[0] == "member" && self.args[1] == "add"
+    }
+
+    pub(super) fn shown(&self) -> String {
         let words: Vec<_> =
             self.args.iter().map(|arg| arg.to_string_lossy().chars().take(60).collect::<String>()).collect();
         format!("{} < {:?}", words.join(" "), String::from_utf8_lossy(&self.stdin))
@@ -104,69 +116,91 @@ impl Step {
 }
 
 /// Tells a story to clusters of `size` members and panics with all differences.
+///
+/// What etcdctl says of etcd is the yardstick for ours at etcd, and for both at our servers; what the older
+/// etcdctl says of our servers is held against what it says of etcd.
 pub(super) fn tell(size: usize, steps: &[Step]) {
-    let folder = tempfile::tempdir().unwrap();
-    let place = Place::new(folder.path().to_owned(), size);
-    let (etcdctl, ours) = (Tool::etcdctl(), Tool::ours(folder.path()));
-    let mut differences = Vec::new();
-    let first = tell_by(&etcdctl, Some(&ours), &place.begin(), steps, &mut differences);
-    let second = tell_by(&ours, Some(&etcdctl), &place.begin(), steps, &mut differences);
-    for ((step, want), got) in steps.iter().zip(&first).zip(&second) {
-        if !step.alone && !step.moves_leader {
-            compare("each by itself", step, want, got, &mut differences);
-        }
-    }
-    finish(&differences);
+    story(Turn::Shared, LIMIT, async |bench| {
+        let (etcd, kvorum) = (tools::etcd(), tools::server());
+        let (etcdctl, older, ours) = (Tool::etcdctl(), Tool::etcdctl_3_5(), Tool::ours(bench.folder()));
+        let mut telling = Telling { bench, place: Place::new(size), steps, differences: Vec::new() };
+        let yardstick = telling.by(&etcdctl, Some(&ours), &etcd).await;
+        let second = telling.by(&ours, Some(&etcdctl), &etcd).await;
+        telling.hold("each by itself, of etcd", &yardstick, &second);
+        let of_ours = telling.by(&etcdctl, Some(&ours), &kvorum).await;
+        telling.hold("etcdctl of etcd and of ours", &yardstick, &of_ours);
+        let own = telling.by(&ours, None, &kvorum).await;
+        telling.hold("etcdctl of etcd, kvorumctl of ours", &yardstick, &own);
+        let yardstick = telling.by(&older, None, &etcd).await;
+        let of_ours = telling.by(&older, None, &kvorum).await;
+        telling.hold("etcdctl 3.5 of etcd and of ours", &yardstick, &of_ours);
+        finish(&telling.differences);
+    });
 }
 
 /// Tells a story that needs no server.
 pub(super) fn tell_alone(steps: &[Step]) {
-    let folder = tempfile::tempdir().unwrap();
-    let (etcdctl, ours) = (Tool::etcdctl(), Tool::ours(folder.path()));
-    let mut differences = Vec::new();
-    for step in steps {
-        let (want, got) = (heard(&etcdctl, step, None), heard(&ours, step, None));
-        compare("without a server", step, &want, &got, &mut differences);
-    }
-    finish(&differences);
+    story(Turn::Shared, LIMIT, async |bench| {
+        let (etcdctl, ours) = (Tool::etcdctl(), Tool::ours(bench.folder()));
+        let mut differences = Vec::new();
+        for step in steps {
+            let (want, got) = (heard(&etcdctl, step, None).await, heard(&ours, step, None).await);
+            compare("without a server", step, &want, &got, &mut differences);
+        }
+        finish(&differences);
+    });
 }
 
-fn tell_by(
-    teller: &Tool,
-    other: Option<&Tool>,
-    cluster: &Cluster,
-    steps: &[Step],
-    differences: &mut Vec<String>,
-) -> Vec<Run> {
-    let endpoints = cluster.endpoints.join(",");
-    let founders = cluster.member_ids();
-    let mut added = 0;
-    let mut runs = Vec::new();
-    for step in steps {
-        let step = step.filled(&names(cluster, &founders, added));
-        let run = match other.filter(|_| step.only_reads) {
-            Some(other) => beside_each_other(teller, other, &step, &endpoints, differences),
-            None => heard(teller, &step, Some(&endpoints)),
-        };
-        if step.args.first().is_some_and(|word| word == "member")
-            && step.args[1] == "add"
-            && run.code != Some(1)
-        {
-            // The last voter costs the quorum, and even then the member itself still answers this.
-            added = cluster.member_ids().into_iter().find(|id| !founders.contains(id)).unwrap_or(added);
+/// One story, told again and again at the same place.
+struct Telling<'a> {
+    bench: &'a Bench,
+    place: Place,
+    steps: &'a [Step],
+    differences: Vec<String>,
+}
+
+impl Telling<'_> {
+    /// What `teller` hears at members of `server`; lines that only read are told by `other`, too.
+    async fn by(&mut self, teller: &Tool, other: Option<&Tool>, server: &Server) -> Vec<Run> {
+        let mut cluster = self.place.begin(self.bench, server).await;
+        let endpoints = cluster.endpoints().join(",");
+        let founders = cluster.member_ids().await;
+        let mut added = 0;
+        let mut runs = Vec::new();
+        for step in self.steps {
+            let step = step.filled(&names(&mut cluster, &founders, added).await);
+            let run = match other.filter(|_| step.only_reads) {
+                Some(other) => {
+                    beside_each_other(teller, other, &step, &endpoints, &mut self.differences).await
+                }
+                None => heard(teller, &step, Some(&endpoints)).await,
+            };
+            if step.adds_a_member() && run.code != Some(1) {
+                // The last voter costs the quorum, and even then the member itself still answers this.
+                let list = cluster.member_ids().await;
+                added = list.into_iter().find(|id| !founders.contains(id)).unwrap_or(added);
+            }
+            if step.moves_leader {
+                let leads = format!("{:x}", cluster.leader_first().await[0].0);
+                assert_eq!(*step.args[1], *leads, "{}: {}", teller.name, shown(&run));
+            }
+            runs.push(masked_member(run, &step, added));
         }
-        if step.moves_leader {
-            let leads = format!("{:x}", cluster.leader_first()[0].0);
-            assert_eq!(*step.args[1], *leads, "{}: {}", teller.name, shown(&run));
-        }
-        runs.push(masked_member(run, &step, added));
+        runs
     }
-    runs
+
+    fn hold(&mut self, how: &str, wanted: &[Run], got: &[Run]) {
+        for ((step, want), got) in self.steps.iter().zip(wanted).zip(got) {
+            if !step.alone && !step.moves_leader {
+                compare(how, step, want, got, &mut self.differences);
+            }
+        }
+    }
 }
 
 /// What the first says, compared with what the second says of a server that does not change meanwhile: its
 /// files settle in the background.
-fn beside_each_other(
+async fn beside_each_other(
     first: &Tool,
     second: &Tool,
     step: &Step,
@@ -174,35 +208,87 @@ fn beside_each_other(
     differences: &mut Vec<String>,
 ) -> Run {
     for _ in 0..100 {
-        let before = heard(first, step, Some(endpoints));
-        let said = heard(second, step, Some(endpoints));
-        if before != said && heard(first, step, Some(endpoints)) != before {
+        let before = heard(first, step, Some(endpoints)).await;
+        let said = heard(second, step, Some(endpoints)).await;
+        if before != said && heard(first, step, Some(endpoints)).await != before {
             continue;
         }
         let (want, got) = if first.name == "etcdctl" { (&before, &said) } else { (&said, &before) };
-        compare("beside each other", step, want, got, differences);
+        compare("etcdctl and kvorumctl beside each other", step, want, got, differences);
         return before;
     }
     panic!("{}: the server never comes to rest", step.shown());
 }
 
-fn names(cluster: &Cluster, founders: &[u64], added: u64) -> Vec<(&'static str, String)> {
+async fn names(cluster: &mut Asked, founders: &[u64], added: u64) -> Vec<(&'static str, String)> {
     let mut names = vec![
         ("{first}", format!("{:x}", founders[0])),
         ("{new}", format!("{added:x}")),
-        ("{peer-url}", cluster.peer_urls[0].clone()),
-        ("{first-endpoint}", cluster.endpoints[0].clone()),
+        ("{peer-url}", cluster.first_peer_url().to_owned()),
+        ("{first-endpoint}", cluster.endpoints().swap_remove(0)),
     ];
     if founders.len() > 1 {
-        let (id, endpoint) = cluster.leader_first().swap_remove(1);
+        let (id, endpoint) = cluster.leader_first().await.swap_remove(1);
         names.extend([("{a-follower}", format!("{id:x}")), ("{a-follower-endpoint}", endpoint)]);
     }
     names
 }
 
-fn heard(tool: &Tool, step: &Step, endpoints: Option<&str>) -> Run {
-    let run = tool.run(step, endpoints);
-    Run { out: masked_times(&run.out, step), err: masked_err(&run.err), code: run.code }
+async fn heard(tool: &Tool, step: &Step, endpoints: Option<&str>) -> Run {
+    let run = tool.run(step, endpoints).await;
+    let out = masked_times(&masked_term(run.out, step), step);
+    Run { out, err: masked_err(&run.err), code: run.code }
+}
+
+/// The term counts elections, which each cluster holds as often as it happens to need them.
+fn masked_term(out: Vec<u8>, step: &Step) -> Vec<u8> {
+    if step.args.iter().any(|arg| arg == "protobuf") {
+        return without_term(&out).unwrap_or(out);
+    }
+    let labels: [&[u8]; 2] = [b"\"raft_term\":", b"\"RaftTerm\" : "];
+    labels.into_iter().fold(out, |out, label| without_number(&out, label))
+}
+
+/// Every number that stands right behind `label` is left out; keys and values need not be text.
+fn without_number(mut out: &[u8], label: &[u8]) -> Vec<u8> {
+    let mut masked = Vec::new();
+    while let Some(at) = out.windows(label.len()).position(|window| window == label) {
+        let (before, behind) = out.split_at(at + label.len());
+        masked.extend_from_slice(before);
+        out = &behind[behind.iter().take_while(|byte| byte.is_ascii_digit()).count()..];
+    }
+    masked.extend_from_slice(out);
+    masked
+}
+
+/// An answer's first field is its header. `None` for what is no answer.
+fn without_term(mut out: &[u8]) -> Option<Vec<u8>> {
+    const HEADER: u64 = (1 << 3) | 2;
+    let mut masked = Vec::new();
+    while !out.is_empty() {
+        let whole = out;
+        let key = decode_varint(&mut out).ok()?;
+        let taken = match key & 7 {
+            0 => {
+                decode_varint(&mut out).ok()?;
+                0
+            }
+            1 => 8,
+            2 => usize::try_from(decode_varint(&mut out).ok()?).ok()?,
+            5 => 4,
+            _ => return None,
+        };
+        let (field, behind) = out.split_at_checked(taken)?;
+        out = behind;
+        if key == HEADER {
+            let header = pb::ResponseHeader { raft_term: 0, ..pb::ResponseHeader::decode(field).ok()? };
+            masked.push(HEADER as u8);
+            masked.extend_from_slice(&header.encode_length_delimited_to_vec());
+        } else {
+            masked.extend_from_slice(&whole[..whole.len() - out.len()]);
+        }
+    }
+    Some(masked)
 }
 
 /// Log lines carry times and addresses of memory; usage texts are worded by each program for itself.
@@ -311,7 +397,7 @@ fn masked_protobuf(verb: &str, out: &[u8], added: u64) -> Vec<u8> {
 fn compare(how: &str, step: &Step, want: &Run, got: &Run, differences: &mut Vec<String>) {
     if want != got {
         differences.push(format!(
-            "{how}: {}\n  etcdctl: {}\n  ours:    {}",
+            "{how}: {}\n  the first:  {}\n  the second: {}",
             step.shown(),
             shown(want),
             shown(got)

@@ -6,11 +6,9 @@
 //! `KVORUM_SEED=new` a new one; `KVORUM_DIFFERENTIAL_SECONDS` sets how long each test goes on (default 25);
 //! `KVORUM_TEST_SERVER` names another server to put in our place: real etcd tests the comparison itself.
 
-#[path = "../common/address.rs"]
-#[expect(dead_code, reason = "other test binaries claim single ports")]
-mod address;
-#[path = "../common/tools.rs"]
-mod tools;
+#[path = "../common/mod.rs"]
+#[expect(dead_code, reason = "other test binaries pause members and judge histories")]
+mod common;
 
 mod answers;
 mod cluster;
@@ -22,6 +20,11 @@ mod watches;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cluster::Cluster;
+use common::bench::{Bench, Turn, story};
+use common::tools;
+
+/// What a test takes beside its random requests.
+const BESIDE: Duration = Duration::from_secs(90);
 
 fn seed() -> u64 {
     match std::env::var("KVORUM_SEED").as_deref() {
@@ -37,28 +40,37 @@ fn duration() -> Duration {
 }
 
 /// Ours and etcd, each of `size` members.
-async fn pair(size: usize) -> anyhow::Result<[Cluster; 2]> {
-    let (ours, etcd) =
-        tokio::join!(Cluster::start(tools::server(), size), Cluster::start(tools::etcd(), size));
+async fn pair(bench: &Bench, size: usize) -> anyhow::Result<[Cluster; 2]> {
+    let (ours, etcd) = tokio::join!(
+        Cluster::start(bench, tools::server(), size),
+        Cluster::start(bench, tools::etcd(), size)
+    );
     Ok([ours?, etcd?])
 }
 
-#[tokio::test]
-async fn random_requests_to_a_single_member() -> anyhow::Result<()> {
-    rounds::run(pair(1).await?, seed(), duration()).await
+/// One test, on a bench of its own.
+fn tell(test: impl AsyncFnOnce(&Bench) -> anyhow::Result<()>) {
+    story(Turn::Shared, duration() + BESIDE, async |bench| {
+        test(bench).await.unwrap_or_else(|error| panic!("{error:?}"));
+    });
 }
 
-#[tokio::test]
-async fn random_requests_to_three_members() -> anyhow::Result<()> {
-    rounds::run(pair(3).await?, seed(), duration()).await
+#[test]
+fn random_requests_to_a_single_member() {
+    tell(async |bench| rounds::run(pair(bench, 1).await?, seed(), duration()).await);
 }
 
-#[tokio::test]
-async fn told_stories_of_a_single_member() -> anyhow::Result<()> {
-    stories::single(pair(1).await?).await
+#[test]
+fn random_requests_to_three_members() {
+    tell(async |bench| rounds::run(pair(bench, 3).await?, seed(), duration()).await);
 }
 
-#[tokio::test]
-async fn told_stories_of_three_members() -> anyhow::Result<()> {
-    stories::three(pair(3).await?).await
+#[test]
+fn told_stories_of_a_single_member() {
+    tell(async |bench| stories::single(pair(bench, 1).await?).await);
+}
+
+#[test]
+fn told_stories_of_three_members() {
+    tell(async |bench| stories::three(pair(bench, 3).await?).await);
 }

@@ -8,7 +8,7 @@ use crate::common::address::{Address, Port};
 use crate::common::bench::{Bench, Turn, story};
 use crate::common::cluster::{Cluster, Plan};
 use crate::common::load::put_request;
-use crate::common::member::Member;
+use crate::common::member::{Member, PATIENCE};
 use crate::common::tools::{self, Server};
 use crate::common::wait::{holds, until};
 
@@ -63,13 +63,14 @@ fn founding_lines(bench: &Bench, server: &Server, addresses: &[Address], ports: 
         );
         line.split_whitespace().map(str::to_owned).collect()
     };
+    let ground = bench.ground();
     (0..addresses.len())
-        .map(|at| Member::new(bench, server, &format!("infra{at}"), &addresses[at], line(at)))
+        .map(|at| Member::new(&ground, server, &format!("infra{at}"), &addresses[at], line(at)))
         .collect()
 }
 
 pub(crate) async fn identities(member: &Member) -> Identities {
-    until("all members to have told their names", Duration::from_secs(10), async || {
+    until("all members to have told their names", PATIENCE, async || {
         let list =
             member.client().members(Consistency::Linearizable).await.map_err(|error| error.to_string())?;
         let named =
@@ -81,7 +82,7 @@ pub(crate) async fn identities(member: &Member) -> Identities {
     .await
 }
 
-/// Founds a cluster by those lines, asks it who it is, and ends it, disks and all.
+/// Founds a cluster by those lines, asks it who it is, and ends it.
 async fn found_and_ask(bench: &Bench, server: &Server, addresses: &[Address], ports: &[Port]) -> Identities {
     let mut members = founding_lines(bench, server, addresses, ports);
     members.iter_mut().for_each(Member::start);
@@ -91,10 +92,6 @@ async fn found_and_ask(bench: &Bench, server: &Server, addresses: &[Address], po
     let seen = identities(&members[0]).await;
     for member in &members {
         assert_eq!(identities(member).await, seen, "{}", member.name);
-    }
-    for member in &mut members {
-        member.kill();
-        member.wipe();
     }
     seen
 }
@@ -138,7 +135,7 @@ fn bootstrap_flags_are_ignored_once_there_are_data() {
 /// Adds a member, waiting out the time that strict reconfiguration wants connections to have lasted.
 pub(crate) async fn add(cluster: &Cluster, peer_url: &str, role: Role) {
     let urls = [peer_url.to_owned()];
-    until("the member to be added", Duration::from_secs(20), async || {
+    until("the member to be added", PATIENCE, async || {
         cluster.members[0].client().add_member(&urls, role, None).await.map_err(|error| error.to_string())
     })
     .await;
@@ -151,11 +148,11 @@ fn a_learner_joins_catches_up_and_is_promoted() {
         for number in 0..50 {
             cluster.put(&format!("key/{number}"), "value").await;
         }
-        let peer_url = cluster.place_joining(bench).peer_url.clone();
+        let peer_url = cluster.place_joining().peer_url.clone();
         let existing = cluster.members[0].client().clone();
         add(&cluster, &peer_url, Role::Learner).await;
         cluster.members[3].start();
-        let learner = until("the learner to be promoted", Duration::from_secs(20), async || {
+        let learner = until("the learner to be promoted", PATIENCE, async || {
             let list =
                 existing.members(Consistency::Linearizable).await.map_err(|error| error.to_string())?;
             let learner =
@@ -180,7 +177,7 @@ fn a_voter_joins_an_existing_cluster_and_survives_restarts() {
     story(Turn::Shared, Duration::from_secs(60), async |bench| {
         let mut cluster = Cluster::form(bench, Plan { members: 1, ..Plan::default() }).await;
         cluster.put("before", "1").await;
-        let peer_url = cluster.place_joining(bench).peer_url.clone();
+        let peer_url = cluster.place_joining().peer_url.clone();
         add(&cluster, &peer_url, Role::Voter).await;
         cluster.start().await;
         cluster.put("after", "2").await;
@@ -196,7 +193,7 @@ fn a_voter_joins_an_existing_cluster_and_survives_restarts() {
 fn who_was_never_added_does_not_join() {
     story(Turn::Shared, Duration::from_secs(60), async |bench| {
         let mut cluster = Cluster::form(bench, Plan { members: 1, ..Plan::default() }).await;
-        let stranger = cluster.place_joining(bench);
+        let stranger = cluster.place_joining();
         stranger.start();
         let status = stranger.end().await;
         assert_eq!(status.code(), Some(1), "{status:?}");

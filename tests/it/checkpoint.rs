@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::common::bench::{Turn, story};
 use crate::common::cluster::{Cluster, Plan};
+use crate::common::member::PATIENCE;
 use crate::common::wait::{holds, until};
 
 /// Checkpoint files in a member's data folder.
@@ -29,8 +30,6 @@ fn a_checkpoint_is_made_after_snapshot_count_entries() {
         by_flag.start().await;
         let mut by_variable = Cluster::prepare(bench, one());
         let member = &mut by_variable.members[0];
-        member.data_dir = bench.folder().join("by-variable");
-        member.flags.push(format!("--data-dir={}", member.data_dir.display()));
         member.environment = vec![("ETCD_SNAPSHOT_COUNT".to_owned(), "100".to_owned())];
         by_variable.start().await;
         for cluster in [&by_flag, &by_variable] {
@@ -38,7 +37,7 @@ fn a_checkpoint_is_made_after_snapshot_count_entries() {
             put_many(cluster, 50).await;
             assert_eq!(checkpoints(data_dir), 0, "too early");
             put_many(cluster, 60).await;
-            until("a checkpoint", Duration::from_secs(5), async || {
+            until("a checkpoint", PATIENCE, async || {
                 holds(checkpoints(data_dir) > 0, "there is none in the folder")
             })
             .await;

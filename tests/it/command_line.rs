@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use crate::common::bench::{Bench, Turn, story};
+use crate::common::member::PATIENCE;
 use crate::common::process::{Launch, run};
 use crate::common::tools::{self, Server};
-
-const WITHIN: Duration = Duration::from_secs(10);
 
 async fn call(
     bench: &Bench,
@@ -26,7 +25,7 @@ async fn call(
         folder,
         log,
     };
-    run(&launch, WITHIN).await
+    run(&launch, PATIENCE).await
 }
 
 /// One wrong call: flags, variables, the exit code, and what must be said.

@@ -8,13 +8,13 @@ use tokio_util::sync::CancellationToken;
 use crate::common::bench::{Turn, our_story, story};
 use crate::common::cluster::{Cluster, Plan};
 use crate::common::load::Load;
+use crate::common::member::PATIENCE;
 use crate::common::tools::server;
 use crate::common::wait::{holds, until};
 
 /// The client notices and asks again, two rounds of messages with a sync each, all on two processors
 /// that the load also uses.
 const SLACK: Duration = Duration::from_millis(500);
-const WITHIN: Duration = Duration::from_secs(20);
 
 #[test]
 fn killing_each_member_and_then_all_loses_nothing() {
@@ -22,17 +22,17 @@ fn killing_each_member_and_then_all_loses_nothing() {
         let flags = vec!["--snapshot-count=300".to_owned()];
         let mut cluster = Cluster::form(bench, Plan { flags, ..Plan::default() }).await;
         let load = Load::start(&cluster, 4);
-        load.progress(50, WITHIN).await;
+        load.progress(50, PATIENCE).await;
         for at in 0..3 {
             cluster.members[at].kill();
-            load.progress(50, WITHIN).await;
+            load.progress(50, PATIENCE).await;
             cluster.start().await;
-            load.progress(50, WITHIN).await;
+            load.progress(50, PATIENCE).await;
         }
         for _ in 0..2 {
             cluster.members.iter_mut().for_each(|member| member.kill());
             cluster.start().await;
-            load.progress(50, WITHIN).await;
+            load.progress(50, PATIENCE).await;
         }
         let judged = load.judge(&mut cluster).await;
         bench.note(&format!("{judged:?}"));
@@ -46,13 +46,13 @@ fn killing_the_leader_again_and_again_loses_nothing_and_another_leads_soon() {
         let load = Load::start(&cluster, 4);
         let mut took = Vec::new();
         for _ in 0..5 {
-            load.progress(30, WITHIN).await;
+            load.progress(30, PATIENCE).await;
             let before = cluster.leadership().await;
             let begun = Instant::now();
             cluster.members[before.leader].kill();
-            cluster.next_leader(before, WITHIN).await;
+            cluster.next_leader(before, PATIENCE).await;
             took.push(begun.elapsed());
-            load.progress(1, WITHIN).await;
+            load.progress(1, PATIENCE).await;
             cluster.start().await;
         }
         let judged = load.judge(&mut cluster).await;
@@ -99,11 +99,11 @@ fn readers_at_followers_wait_no_longer_than_for_the_next_leader() {
         }
         let begun = Instant::now();
         cluster.members[before.leader].kill();
-        let after = cluster.next_leader(before, WITHIN).await;
+        let after = cluster.next_leader(before, PATIENCE).await;
         let failover = begun.elapsed();
         for member in &mut cluster.members {
             if member.is_running() {
-                until("a read", WITHIN, async || {
+                until("a read", PATIENCE, async || {
                     let read = member.client().range(&crate::range_request("read")).await;
                     read.map_err(|error| error.to_string())
                 })
@@ -131,17 +131,19 @@ fn a_member_that_is_gone_is_told_of_once_and_met_soon_when_it_returns() {
         let gone = (leader + 1) % 3;
         let id = cluster.members[gone].id().await;
         let load = Load::start(&cluster, 4);
-        load.progress(20, WITHIN).await;
+        load.progress(20, PATIENCE).await;
         let lines = |log: &str| log.lines().count();
         let before = lines(&cluster.members[leader].log_text());
         cluster.members[gone].kill();
-        load.progress(500, WITHIN).await;
+        load.progress(500, PATIENCE).await;
         cluster.start().await;
-        let connected = format!("\"msg\":\"connected to peer\",\"peer\":\"{id}\"");
-        let told = until("the leader to tell that the member is back", WITHIN, async || {
+        let about = format!("\"peer\":\"{id}\"");
+        let told = until("the leader to tell that the member is back", PATIENCE, async || {
             let log = cluster.members[leader].log_text();
-            let told = log.lines().skip(before).map(str::to_owned).collect::<Vec<_>>();
-            holds(told.iter().any(|line| line.contains(&connected)), &told).map(|()| told)
+            let told = log.lines().skip(before).filter(|line| line.contains(&about));
+            let told = told.map(str::to_owned).collect::<Vec<_>>();
+            holds(told.iter().any(|line| line.contains("\"msg\":\"connected to peer\"")), &told)
+                .map(|()| told)
         })
         .await;
         let lost = "lost connection to peer";
@@ -159,13 +161,13 @@ fn a_paused_leader_that_wakes_up_tells_nobody_what_is_over() {
         let mut cluster = Cluster::form(bench, plan).await;
         let load = Load::start(&cluster, 4);
         for _ in 0..3 {
-            load.progress(30, WITHIN).await;
+            load.progress(30, PATIENCE).await;
             let before = cluster.leadership().await;
             cluster.members[before.leader].pause();
-            cluster.next_leader(before, WITHIN).await;
+            cluster.next_leader(before, PATIENCE).await;
             cluster.members[before.leader].resume();
         }
-        load.progress(30, WITHIN).await;
+        load.progress(30, PATIENCE).await;
         let judged = load.judge(&mut cluster).await;
         bench.note(&format!("{judged:?}"));
     });

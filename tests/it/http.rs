@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::common::bench::{Turn, story};
 use crate::common::cluster::{Cluster, Plan};
+use crate::common::member::PATIENCE;
 use crate::common::wait::{holds, until};
 
 #[test]
@@ -35,7 +36,7 @@ fn probes_version_and_metrics_answer_as_etcd_answers() {
         let verbose = get("/readyz?verbose").await.text();
         assert!(verbose.contains("[+]linearizable_read ok"), "{verbose}");
 
-        until("the cluster version to be decided", Duration::from_secs(10), async || {
+        until("the cluster version to be decided", PATIENCE, async || {
             let version: Value =
                 serde_json::from_slice(&get("/version").await.body).expect("/version is JSON");
             assert_eq!(version["etcdserver"], "3.7.3");
@@ -82,7 +83,7 @@ fn periodic_compaction_keeps_the_history_short() {
         cluster.put("key", "2").await;
         let old =
             kvorum::proto::etcdserverpb::RangeRequest { revision: first, ..crate::range_request("key") };
-        until("the first revision to be compacted", Duration::from_secs(10), async || {
+        until("the first revision to be compacted", PATIENCE, async || {
             // Compaction goes by what was current a while ago, so writes must go on.
             cluster.put("key", "more").await;
             match cluster.members[0].client().range(&old).await {

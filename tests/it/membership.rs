@@ -13,7 +13,7 @@ use crate::bootstrap::add;
 use crate::common::bench::{Turn, our_story, story};
 use crate::common::cluster::{Cluster, Plan};
 use crate::common::load::put_request;
-use crate::common::member::Member;
+use crate::common::member::{Member, PATIENCE};
 use crate::common::wait::{holds, until};
 
 const NOT_ENOUGH_STARTED: (&str, Code) =
@@ -115,7 +115,7 @@ fn strict_reconfiguration_counts_who_is_connected() {
         let (down, up) = ((leader + 1) % 3, (leader + 2) % 3);
         let (down_id, up_id) = (cluster.members[down].id().await, cluster.members[up].id().await);
         cluster.members[down].kill();
-        until("the leader to miss the dead member", Duration::from_secs(10), async || {
+        until("the leader to miss the dead member", PATIENCE, async || {
             match client.remove_member(up_id, None).await {
                 Ok(answer) => panic!("the healthy one was removed: {answer:?}"),
                 Err(error) => holds(error.text() == Some(UNHEALTHY.0), &error),
@@ -158,7 +158,7 @@ fn a_removed_member_stops_by_itself_and_does_not_come_back() {
 
 /// Removes a member, waiting out the time that strict reconfiguration wants connections to have lasted.
 async fn removed(client: &kvorum::client::Client, id: MemberId) {
-    until("the member to be removed", Duration::from_secs(20), async || {
+    until("the member to be removed", PATIENCE, async || {
         client.remove_member(id, None).await.map_err(|error| error.to_string())
     })
     .await;

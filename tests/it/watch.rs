@@ -6,8 +6,8 @@ use crate::common::bench::{Turn, story};
 use crate::common::cluster::{Cluster, Plan};
 use crate::common::history;
 use crate::common::load::{Load, PREFIX, events, put_request};
+use crate::common::member::PATIENCE;
 
-const WITHIN: Duration = Duration::from_secs(20);
 const END: &str = "load/~watched";
 
 #[test]
@@ -21,24 +21,24 @@ fn watchers_on_every_member_have_no_gap_and_no_double_across_leader_changes() {
             watchers.push(tokio::spawn(async move { events(&client, PREFIX, first, END).await }));
         }
         let load = Load::start(&cluster, 3);
-        load.progress(30, WITHIN).await;
+        load.progress(30, PATIENCE).await;
 
         let before = cluster.leadership().await;
         let target = cluster.members[(before.leader + 1) % 3].id().await;
         cluster.members[before.leader].client().move_leader(target).await.expect("leadership moves");
-        load.progress(30, WITHIN).await;
+        load.progress(30, PATIENCE).await;
 
         let before = cluster.leadership().await;
         cluster.members[before.leader].pause();
-        cluster.next_leader(before, WITHIN).await;
+        cluster.next_leader(before, PATIENCE).await;
         cluster.members[before.leader].resume();
-        load.progress(30, WITHIN).await;
+        load.progress(30, PATIENCE).await;
 
         let before = cluster.leadership().await;
         cluster.members[before.leader].kill();
-        cluster.next_leader(before, WITHIN).await;
+        cluster.next_leader(before, PATIENCE).await;
         cluster.start().await;
-        load.progress(30, WITHIN).await;
+        load.progress(30, PATIENCE).await;
 
         let calls = load.stop().await;
         cluster.client().put(&put_request(END, "end")).await.expect("the last put succeeds");
