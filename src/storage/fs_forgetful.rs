@@ -1,5 +1,6 @@
 //! A file system for tests that forgets what was not synced, page by page, in any order.
-//! Folder entries survive a crash only when the folder was synced after they changed.
+//! Folder entries survive a crash only when the folder was synced after they changed. Power may be lost
+//! between any two operations: nothing after that has any effect.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,8 +22,10 @@ pub(crate) struct Forgetful(Arc<Mutex<Names>>);
 struct Names {
     now: BTreeMap<PathBuf, Arc<Memory>>,
     durable: BTreeMap<PathBuf, Arc<Memory>>,
-    /// Syncs left until every one fails; `None` never fails.
+    /// Syncs left until one fails; `None` never fails.
     syncs_left: Option<usize>,
+    /// Changes and syncs left until power is lost; `None` never is.
+    operations_left: Option<usize>,
 }
 
 #[derive(Default)]
@@ -51,12 +54,22 @@ impl Forgetful {
             *file.home.lock() = Some(after.clone());
             survivors.insert(path.clone(), Arc::new(file));
         }
-        *after.0.lock() = Names { now: survivors.clone(), durable: survivors, syncs_left: None };
+        *after.0.lock() = Names { now: survivors.clone(), durable: survivors, ..Names::default() };
         after
     }
 
-    pub(crate) fn fail_syncs_after(&self, count: usize) {
+    /// After so many syncs one fails; those behind it seem to work again, as a real disk's do.
+    pub(crate) fn fail_a_sync_after(&self, count: usize) {
         self.0.lock().syncs_left = Some(count);
+    }
+
+    /// After so many changes and syncs every one fails without effect.
+    pub(crate) fn lose_power_after(&self, count: usize) {
+        self.0.lock().operations_left = Some(count);
+    }
+
+    pub(crate) fn has_lost_power(&self) -> bool {
+        self.0.lock().operations_left == Some(0)
     }
 
     /// Changes one byte of a file behind everybody's back.
@@ -68,14 +81,23 @@ impl Forgetful {
     }
 
     fn count_sync(&self) -> io::Result<()> {
-        match &mut self.0.lock().syncs_left {
-            Some(0) => Err(io::Error::other("disk failed")),
-            Some(left) => {
-                *left -= 1;
-                Ok(())
-            }
-            None => Ok(()),
+        self.count_operation()?;
+        let left = &mut self.0.lock().syncs_left;
+        if *left == Some(0) {
+            *left = None;
+            return Err(io::Error::other("disk failed"));
         }
+        *left = left.map(|left| left - 1);
+        Ok(())
+    }
+
+    fn count_operation(&self) -> io::Result<()> {
+        let left = &mut self.0.lock().operations_left;
+        if *left == Some(0) {
+            return Err(io::Error::other("power is lost"));
+        }
+        *left = left.map(|left| left - 1);
+        Ok(())
     }
 }
 
@@ -105,6 +127,7 @@ impl Fs for Forgetful {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.count_operation()?;
         let file = Arc::new(Memory::default());
         *file.home.lock() = Some(self.clone());
         self.0.lock().now.insert(path.to_owned(), Arc::clone(&file));
@@ -119,6 +142,7 @@ impl Fs for Forgetful {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.count_operation()?;
         let mut names = self.0.lock();
         let file = names.now.remove(from).ok_or(io::ErrorKind::NotFound)?;
         names.now.insert(to.to_owned(), file);
@@ -126,6 +150,7 @@ impl Fs for Forgetful {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
+        self.count_operation()?;
         self.0.lock().now.remove(path).map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
@@ -142,6 +167,9 @@ impl Fs for Forgetful {
 
 impl File for Memory {
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        if let Some(home) = &*self.home.lock() {
+            home.count_operation()?;
+        }
         let mut bytes = self.bytes.lock();
         let end = offset as usize + data.len();
         if bytes.now.len() < end {

@@ -60,8 +60,10 @@ impl Queue {
             next_sequence,
             current: None,
             durable: Place::default(),
+            written: Newest::default(),
             failed: None,
         };
+        writer.index.lock().state().iter().for_each(|record| writer.written.note(record));
         writer.begin_segment()?;
         let thread = std::thread::Builder::new().name("wal".to_owned()).spawn(move || writer.run(&jobs))?;
         Ok(Self { sender: Some(sender), thread: Some(thread) })
@@ -99,6 +101,8 @@ struct Writer {
     current: Option<Current>,
     /// Everything before this place is synced.
     durable: Place,
+    /// Memory is ahead of it by what is queued.
+    written: Newest,
     /// The error that stopped the log for good.
     failed: Option<(io::ErrorKind, String)>,
 }
@@ -109,6 +113,38 @@ struct Current {
     offset: u64,
     /// Up to here the file has blocks.
     filled: u64,
+}
+
+/// The newest vote, commit hint and purge point among the records that have been written.
+#[derive(Default)]
+struct Newest {
+    vote: Option<Record>,
+    committed: Option<Record>,
+    purged: Option<Record>,
+}
+
+impl Newest {
+    fn note(&mut self, record: &Record) {
+        match record {
+            Record::Vote(_) => self.vote = Some(record.clone()),
+            Record::Committed(_) => self.committed = Some(record.clone()),
+            Record::Purged { through, .. } if self.purged_through() < Some(*through) => {
+                self.purged = Some(record.clone());
+            }
+            Record::Purged { .. } | Record::Entry(_) | Record::TruncateAfter(_) => {}
+        }
+    }
+
+    fn purged_through(&self) -> Option<u64> {
+        match self.purged {
+            Some(Record::Purged { through, .. }) => Some(through),
+            _ => None,
+        }
+    }
+
+    fn records(&self) -> impl Iterator<Item = &Record> {
+        [&self.vote, &self.committed, &self.purged].into_iter().flatten()
+    }
 }
 
 impl Writer {
@@ -177,6 +213,7 @@ impl Writer {
             on_write(batch.len() as u64);
         }
         current.offset += batch.len() as u64;
+        jobs.iter().flat_map(|job| &job.records).for_each(|record| self.written.note(record));
         let purged = jobs.iter().flat_map(|job| &job.records).any(|r| matches!(r, Record::Purged { .. }));
         // Segments go only after the purge point that lets them go is durable.
         if purged || jobs.iter().any(|job| job.done.is_some()) {
@@ -215,7 +252,7 @@ impl Writer {
         if purged {
             // Only from the front: a truncation in a later segment voids entries of earlier ones,
             // so it must not go before them. The newest is still written.
-            let through = index.purged_through();
+            let through = self.written.purged_through();
             while index.segments.len() > 1 && index.segments[0].greatest <= through {
                 gone.extend(index.segments.pop_front());
             }
@@ -251,8 +288,9 @@ impl Writer {
         self.begin_segment()
     }
 
-    /// Opens the next segment and begins it with the newest vote, commit hint and purge point.
-    /// It gets its name only when all of that is durable, so a segment with a bad header is corrupt.
+    /// Opens the next segment and begins it with the newest vote, commit hint and purge point that
+    /// have been written: newer ones may speak of entries that are queued behind this, and are lost
+    /// in a crash. It gets its name only when all of that is durable, so a segment with a bad header is corrupt.
     fn begin_segment(&mut self) -> io::Result<()> {
         let header = Header { sequence: self.next_sequence, salt: rand::random() };
         let path = self.folder.join(file_name(header.sequence));
@@ -260,8 +298,7 @@ impl Writer {
         let segment = Segment { header, file, greatest: None };
         let mut start = header.encode().to_vec();
         header.push_batch(&mut start, 0, self.durable);
-        let records = self.index.lock().state();
-        records.iter().for_each(|record| header.push_record(&mut start, 0, record));
+        self.written.records().for_each(|record| header.push_record(&mut start, 0, record));
         let mut current = Current { segment: segment.clone(), offset: start.len() as u64, filled };
         current.fill(current.offset, self.ahead_bytes())?;
         segment.file.write_at(&start, 0)?;
