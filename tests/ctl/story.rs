@@ -243,7 +243,7 @@ async fn heard(tool: &Tool, step: &Step, endpoints: Option<&str>) -> Run {
 /// The term counts elections, which each cluster holds as often as it happens to need them.
 fn masked_term(out: Vec<u8>, step: &Step) -> Vec<u8> {
     if step.args.iter().any(|arg| arg == "protobuf") {
-        return without_term(&out).unwrap_or(out);
+        return without_term(&out);
     }
     let labels: [&[u8]; 2] = [b"\"raft_term\":", b"\"RaftTerm\" : "];
     labels.into_iter().fold(out, |out, label| without_number(&out, label))
@@ -261,34 +261,39 @@ fn without_number(mut out: &[u8], label: &[u8]) -> Vec<u8> {
     masked
 }
 
-/// An answer's first field is its header. `None` for what is no answer.
-fn without_term(mut out: &[u8]) -> Option<Vec<u8>> {
-    const HEADER: u64 = (1 << 3) | 2;
-    let mut masked = Vec::new();
-    while !out.is_empty() {
-        let whole = out;
-        let key = decode_varint(&mut out).ok()?;
-        let taken = match key & 7 {
-            0 => {
-                decode_varint(&mut out).ok()?;
-                0
+/// An answer's first field is its header. What follows the answers (a watch's command writes, too) stays.
+fn without_term(out: &[u8]) -> Vec<u8> {
+    let (mut masked, mut rest) = (Vec::new(), out);
+    while let Some(behind) = behind_field(rest) {
+        let field = &rest[..rest.len() - behind.len()];
+        match pb::RangeResponse::decode(field) {
+            Ok(pb::RangeResponse { header: Some(mut header), .. }) => {
+                header.raft_term = 0;
+                let answer = pb::RangeResponse { header: Some(header), ..Default::default() };
+                masked.extend_from_slice(&answer.encode_to_vec());
             }
-            1 => 8,
-            2 => usize::try_from(decode_varint(&mut out).ok()?).ok()?,
-            5 => 4,
-            _ => return None,
-        };
-        let (field, behind) = out.split_at_checked(taken)?;
-        out = behind;
-        if key == HEADER {
-            let header = pb::ResponseHeader { raft_term: 0, ..pb::ResponseHeader::decode(field).ok()? };
-            masked.push(HEADER as u8);
-            masked.extend_from_slice(&header.encode_length_delimited_to_vec());
-        } else {
-            masked.extend_from_slice(&whole[..whole.len() - out.len()]);
+            _ => masked.extend_from_slice(field),
         }
+        rest = behind;
     }
-    Some(masked)
+    masked.extend_from_slice(rest);
+    masked
+}
+
+/// What lies behind the first field of a message; `None` where no whole field begins.
+fn behind_field(mut bytes: &[u8]) -> Option<&[u8]> {
+    let key = decode_varint(&mut bytes).ok()?;
+    let taken = match key & 7 {
+        0 => {
+            decode_varint(&mut bytes).ok()?;
+            0
+        }
+        1 => 8,
+        2 => usize::try_from(decode_varint(&mut bytes).ok()?).ok()?,
+        5 => 4,
+        _ => return None,
+    };
+    bytes.get(taken..)
 }
 
 /// Log lines carry times and addresses of memory; usage texts are worded by each program for itself.
