@@ -317,6 +317,10 @@ fn masked_times(out: &[u8], step: &Step) -> Vec<u8> {
         .replace('─', "")
         .lines()
         .map(|line| {
+            // How etcdctl 3.5 draws a table.
+            if line.starts_with("+-") {
+                return line.replace('-', "");
+            }
             let words = line.split_inclusive([' ', '"', '}', ',']).filter(|word| !word.trim().is_empty());
             words
                 .map(|word| if is_duration(word) { "TIME" } else { word })

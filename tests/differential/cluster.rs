@@ -52,6 +52,7 @@ impl Cluster {
             cluster.meet(at).await?;
         }
         cluster.all_have_told_their_names().await;
+        cluster.all_store_as_their_version_does().await;
         Ok(cluster)
     }
 
@@ -94,6 +95,18 @@ impl Cluster {
             holds(list.members.iter().all(|member| !member.name.is_empty()), &list)
         })
         .await;
+    }
+
+    /// etcd moves its storage to the cluster's version some seconds after that is decided.
+    async fn all_store_as_their_version_does(&self) {
+        for process in &self.processes.members {
+            until(&format!("{} to store as its version does", process.name), PATIENCE, async || {
+                let status = process.status().await.map_err(|error| error.to_string())?;
+                let minor = status.version.rsplit_once('.').map(|(minor, _)| format!("{minor}.0"));
+                holds(minor.as_ref() == Some(&status.storage_version), &status)
+            })
+            .await;
+        }
     }
 
     /// Ends members at once, without a word to the others.
