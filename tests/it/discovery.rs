@@ -105,11 +105,12 @@ fn strangers(
     numbers: std::ops::Range<usize>,
     url: &str,
 ) -> Vec<Member> {
+    let ground = bench.ground();
     let stranger = |at: usize| {
         let (name, address) = (format!("infra{at}"), &addresses[at]);
         let mut flags = Member::place(&name, address);
         flags.push(format!("--discovery={url}"));
-        Member::new(bench, server, &name, address, flags)
+        Member::new(&ground, server, &name, address, flags)
     };
     numbers.map(stranger).collect()
 }
@@ -216,7 +217,7 @@ fn the_public_services_own_program_serves_our_members() {
         let store = Address::claim();
         let mut flags = Member::place("store", &store);
         flags.extend(["--enable-v2".to_owned(), format!("--initial-cluster=store={}", store.peer_url())]);
-        let mut etcd = Member::new(bench, &etcd_3_5(), "store", &store, flags);
+        let mut etcd = Member::new(&bench.ground(), &etcd_3_5(), "store", &store, flags);
         etcd.start();
         etcd.ready().await;
         let port = Port::claim();
