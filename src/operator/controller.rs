@@ -76,7 +76,8 @@ struct Context {
 pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error> {
     let metrics = Metrics::new().map_err(Error::Metrics)?;
     metrics.concurrency(options.concurrency);
-    let config = kube::Config::infer().await.map_err(|error| Error::Config(kube::Error::InferConfig(error)))?;
+    let config =
+        kube::Config::infer().await.map_err(|error| Error::Config(kube::Error::InferConfig(error)))?;
     let client = requests::counted(config, metrics.clone()).map_err(Error::Config)?;
     let readiness = Readiness::default();
     let address = options.listen_address;

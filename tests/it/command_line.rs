@@ -63,7 +63,18 @@ const REFUSALS: &[Refusal] = &[
     ),
     (&["--listen-client-urls=http://127.0.0.1:1"], &[], 1, "--advertise-client-urls is required"),
     (&["--listen-peer-urls=http://example.com:2380"], &[], 1, "expected IP in URL for binding"),
-    (&["--initial-cluster=other=http://localhost:2380"], &[], 1, "couldn't find local name"),
+    (
+        // Not on the default ports, where somebody may listen: both look at the cluster after that.
+        &[
+            "--initial-cluster=other=http://localhost:2380",
+            "--listen-peer-urls=http://127.0.0.1:0",
+            "--listen-client-urls=http://127.0.0.1:0",
+            "--advertise-client-urls=http://127.0.0.1:0",
+        ],
+        &[],
+        1,
+        "couldn't find local name",
+    ),
     (&["--initial-cluster-state=old"], &[], 2, "initial-cluster-state"),
     (&["leftover"], &[], 1, r#"\"leftover\" is not a valid flag"#),
 ];

@@ -10,8 +10,8 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{
-    CLUSTER_LABEL, LEARNER, LEAVING, MEMBER_LABEL, ROLE_LABEL, VOTER, addressing, headless_name, labels, match_labels,
-    owned,
+    CLUSTER_LABEL, LEARNER, LEAVING, MEMBER_LABEL, ROLE_LABEL, VOTER, addressing, headless_name, labels,
+    match_labels, owned,
 };
 use crate::operator::arguments::{Place, arguments};
 use crate::operator::names::{CLIENT_PORT, PEER_PORT};

@@ -113,8 +113,7 @@ fn a_pod_that_ended_is_made_again_on_the_same_claim() {
         let (step, writes) = api.pass();
         assert_eq!(step.to_string(), "start db-1", "{phase}");
         let calls: Vec<_> = writes.iter().map(|(method, path, _)| format!("{method} {path}")).collect();
-        let expected =
-            ["DELETE /api/v1/namespaces/prod/pods/db-1", "POST /api/v1/namespaces/prod/pods"];
+        let expected = ["DELETE /api/v1/namespaces/prod/pods/db-1", "POST /api/v1/namespaces/prod/pods"];
         assert_eq!(calls, expected, "the claim is not touched");
         // The Pod that goes is this very one, and it is not forced.
         assert_eq!(writes[0].2["preconditions"]["uid"], "uid-of-db-1");
@@ -132,9 +131,7 @@ fn a_pod_that_is_stuck_terminating_is_never_forced() {
         }));
         let (step, writes) = api.pass();
         assert_eq!((step, writes), (Step::Nothing, Vec::new()), "{phase}");
-        for step in
-            [Step::Stop { member: member(1) }, Step::Dismantle { policy: RetentionPolicy::Delete }]
-        {
+        for step in [Step::Stop { member: member(1) }, Step::Dismantle { policy: RetentionPolicy::Delete }] {
             let writes = api.perform(&step);
             let touched = writes.iter().any(|(_, path, _)| path.ends_with("pods/db-1"));
             assert!(!touched, "{phase}, {step}: {writes:?}");

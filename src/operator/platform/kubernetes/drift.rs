@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use super::Found;
 use crate::operator::build::{
-    FINALIZER, LEARNER, LEAVING, ROLE_LABEL, VOTER, annotations_of, budget, client_service,
-    headless_service, led_away_since,
+    FINALIZER, LEARNER, LEAVING, ROLE_LABEL, VOTER, annotations_of, budget, client_service, headless_service,
+    led_away_since,
 };
 use crate::operator::names::MemberName;
 use crate::operator::observed::DiskMark;

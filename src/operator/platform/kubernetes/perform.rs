@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 use super::drift::{Drift, drifted};
 use super::{Found, Kubernetes, failed};
 use crate::api::{KvorumCluster, RetentionPolicy};
-use crate::operator::build::{self, FIELD_MANAGER, FINALIZER, LEAVING, LED_AWAY_SINCE, ROLE_LABEL, annotations_of};
+use crate::operator::build::{
+    self, FIELD_MANAGER, FINALIZER, LEAVING, LED_AWAY_SINCE, ROLE_LABEL, annotations_of,
+};
 use crate::operator::names::MemberName;
 use crate::operator::observed::{DiskMark, Observed};
 use crate::operator::platform::PlatformError;

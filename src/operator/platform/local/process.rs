@@ -184,8 +184,7 @@ impl Processes {
     /// are gone: it then has nobody to hand over to, and nobody elects one who is about to go.
     pub(super) async fn stop_all(&self, last: Option<&MemberName>) {
         let members: Vec<_> = self.entries.lock().keys().cloned().collect();
-        let (last, others): (Vec<_>, Vec<_>) =
-            members.into_iter().partition(|member| Some(member) == last);
+        let (last, others): (Vec<_>, Vec<_>) = members.into_iter().partition(|member| Some(member) == last);
         others.iter().for_each(|member| self.stop(member));
         self.gone(|held| last.contains(held)).await;
         last.iter().for_each(|member| self.stop(member));

@@ -144,12 +144,7 @@ fn headline(name: &str, status: &KvorumClusterStatus) -> String {
 
 /// The members, in columns as wide as what stands in them; names that are too long lose their
 /// beginning, which is the cluster's name.
-fn rows(
-    cluster: &str,
-    status: &KvorumClusterStatus,
-    addressing: &Addressing,
-    columns: usize,
-) -> Vec<String> {
+fn rows(cluster: &str, status: &KvorumClusterStatus, addressing: &Addressing, columns: usize) -> Vec<String> {
     let header = ["MEMBER", "ROLE", "STATE", "HEALTH", "CLIENTS"].map(str::to_owned);
     let members = status.members.iter().map(|member| row(cluster, member, addressing));
     let rows: Vec<_> = std::iter::once(header).chain(members).collect();
@@ -289,6 +284,9 @@ why    the cluster has 3 members, spec.replicas is 5";
     fn a_frame_is_drawn_over_the_last_one() {
         let lines = ["a".to_owned(), "b".to_owned()];
         assert_eq!(over(0, &[], &lines[..1]), "\x1b[?2026h\ra\x1b[K\n\x1b[J\x1b[?2026l");
-        assert_eq!(over(1, &lines[..1], &lines[1..]), "\x1b[?2026h\r\x1b[1Aa\x1b[K\nb\x1b[K\n\x1b[J\x1b[?2026l");
+        assert_eq!(
+            over(1, &lines[..1], &lines[1..]),
+            "\x1b[?2026h\r\x1b[1Aa\x1b[K\nb\x1b[K\n\x1b[J\x1b[?2026l"
+        );
     }
 }
