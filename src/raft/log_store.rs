@@ -7,11 +7,13 @@
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
 
 use futures::Stream;
 use futures::stream;
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::codec;
@@ -28,8 +30,36 @@ pub(super) struct LogStore {
     wal: Wal,
     promise: Promise,
     committed: Option<LogId>,
+    hint: CommittedHint,
     purged: Option<LogId>,
     last: Option<LogId>,
+}
+
+/// The last position known to be committed, which bounds re-apply after a restart. It goes to the disk
+/// with the next entries, or when [`CommittedHint::write`] is called, so that the log's thread is not
+/// woken for it alone after every write.
+#[derive(Clone)]
+pub(super) struct CommittedHint {
+    wal: Wal,
+    waiting: Arc<Mutex<Option<LogId>>>,
+}
+
+impl CommittedHint {
+    fn new(wal: Wal) -> Self {
+        Self { wal, waiting: Arc::default() }
+    }
+
+    fn take(&self) -> Option<Record> {
+        let committed = self.waiting.lock().take()?;
+        Some(Record::Committed(codec::position_bytes(&committed)))
+    }
+
+    /// Queues it if no entries have taken it along.
+    pub(super) fn write(&self) {
+        if let Some(record) = self.take() {
+            self.wal.append_lazily(record);
+        }
+    }
 }
 
 impl LogStore {
@@ -46,6 +76,7 @@ impl LogStore {
         };
         let vote = recovered.vote.clone().map(|mut bytes| codec::get_vote(&mut bytes)).transpose()?;
         Ok(Self {
+            hint: CommittedHint::new(wal.clone()),
             wal,
             promise: Promise::new(vote),
             committed: position(&recovered.committed)?,
@@ -56,6 +87,10 @@ impl LogStore {
 
     pub(super) fn promise(&self) -> Promise {
         self.promise.clone()
+    }
+
+    pub(super) fn hint(&self) -> CommittedHint {
+        self.hint.clone()
     }
 
     /// Queues records and waits until they are durable.
@@ -164,9 +199,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     /// A hint that bounds re-apply after a restart; nobody waits for it and nothing syncs for it.
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
-        if let Some(committed) = committed {
-            self.wal.append_lazily(Record::Committed(codec::position_bytes(&committed)));
-        }
+        *self.hint.waiting.lock() = committed;
         Ok(())
     }
 
@@ -179,7 +212,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = Entry> + Send,
         I::IntoIter: Send,
     {
-        let records: Vec<_> = entries.into_iter().map(|entry| record(&entry)).collect();
+        let entries = entries.into_iter().map(|entry| record(&entry));
+        let records: Vec<_> = self.hint.take().into_iter().chain(entries).collect();
         self.wal.append(records, move |result| callback.io_completed(result));
         Ok(())
     }

@@ -10,6 +10,8 @@
 //! and the one whose member proposed it answers through `Proposals::answer`. So leader and follower
 //! answer in the same way, and an answer always means that a read here sees the write.
 //!
+//! Answers to many cross to the callers' thread together, by `courier`.
+//!
 //! A proposal is sent once a term, and anew only when it is certain that it is in no log: the leader
 //! refused it, or the first entry of a later term was applied here without it.
 //!
@@ -17,6 +19,8 @@
 //! `applied` lets them go on. **A change of membership** goes through `change` to the leader, is held
 //! against the rules, and is one log entry. **A checkpoint** is due after so many entries; the state
 //! machine freezes a view, `checkpoint` writes it on another thread, and openraft drops log behind it.
+//!
+//! **A new cluster** is founded by `found`: all first members take in the same entry, and one campaigns.
 //!
 //! **A leader that dies** breaks every follower's link in the same moment; `failover` asks the others
 //! and campaigns at once when a quorum lost it. A leader that falls silent is noticed by openraft's

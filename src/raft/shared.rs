@@ -14,6 +14,7 @@ use super::applied::Applied;
 use super::error::{Error, Fault};
 use super::failover::Campaigns;
 use super::leadership::{Led, Promise};
+use super::log_store::CommittedHint;
 use super::peers::Peers;
 use super::proposals::Proposals;
 use super::read_index::Reads;
@@ -51,6 +52,7 @@ pub(super) struct Shared {
     pub memberships: watch::Sender<u64>,
     pub removed: watch::Sender<bool>,
     pub fault: watch::Sender<Option<Fault>>,
+    pub committed_hint: CommittedHint,
     pub checkpoint_due: Notify,
     /// Membership changes are decided one at a time.
     pub changing: Mutex<()>,

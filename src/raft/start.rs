@@ -14,7 +14,6 @@ use super::applied::Applied;
 use super::courier::Courier;
 use super::error::StartError;
 use super::handle::Handle;
-use super::leadership::Promise;
 use super::log_store::LogStore;
 use super::proposals::Proposals;
 use super::shared::{OnApplied, Shared};
@@ -115,7 +114,7 @@ async fn run(start: Start, config: Config, callers: &Callers, tell: &Tell) {
 
 async fn open(start: Start, config: Config, callers: &Callers) -> Result<Arc<Shared>, StartError> {
     let log = LogStore::open(start.wal.clone(), &start.recovered).map_err(StartError::Log)?;
-    let shared = share(&start, &callers.courier, log.promise());
+    let shared = share(&start, &callers.courier, &log);
     let state_machine = StateMachine::open(
         start.applier,
         start.checkpoints,
@@ -139,7 +138,7 @@ async fn open(start: Start, config: Config, callers: &Callers) -> Result<Arc<Sha
     Ok(shared)
 }
 
-fn share(start: &Start, courier: &Courier, promise: Promise) -> Arc<Shared> {
+fn share(start: &Start, courier: &Courier, log: &LogStore) -> Arc<Shared> {
     Arc::new(Shared {
         me: start.me,
         cluster: start.cluster,
@@ -152,7 +151,7 @@ fn share(start: &Start, courier: &Courier, promise: Promise) -> Arc<Shared> {
         applied: Applied::new(courier.clone()),
         proposals: Proposals::new(courier.clone()),
         reads: Default::default(),
-        promise,
+        promise: log.promise(),
         led: Default::default(),
         peers: Default::default(),
         status: watch::Sender::new(status::Status { me: start.me, ..Default::default() }),
@@ -161,6 +160,7 @@ fn share(start: &Start, courier: &Courier, promise: Promise) -> Arc<Shared> {
         memberships: watch::Sender::new(0),
         removed: watch::Sender::new(false),
         fault: watch::Sender::new(None),
+        committed_hint: log.hint(),
         checkpoint_due: Notify::new(),
         changing: Mutex::new(()),
         stop: CancellationToken::new(),
@@ -186,6 +186,7 @@ async fn close(shared: &Shared) {
         // An error means that its task is gone already.
         let _ = raft.shutdown().await;
     }
+    shared.committed_hint.write();
     shared.peers.close();
     shared.proposals.stop();
     shared.reads.stop();

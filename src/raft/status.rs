@@ -2,6 +2,7 @@
 
 use std::mem;
 use std::sync::Arc;
+use std::time::Duration;
 
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
@@ -13,6 +14,9 @@ use super::proposals::Limits;
 use super::shared::Shared;
 use super::types::{Metrics, RaftTerm, StoredMembership, client_index};
 use crate::types::{LogIndex, MemberId, Term};
+
+/// Positions in the status, and what a restart knows to be committed, are no older than this.
+const TICK_MAX: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Role {
@@ -89,13 +93,13 @@ impl LeaderClock {
 }
 
 /// Keeps `shared.status` in step with openraft's metrics, and the peers with the membership: who leads
-/// and who belongs at once, positions, which move with every message, once a heartbeat interval.
+/// and who belongs at once, positions, which move with every message, now and then.
 pub(super) async fn follow(shared: Arc<Shared>) {
     let Ok(raft) = shared.raft() else { return };
     let metrics = raft.metrics();
     let mut elections = raft.server_metrics();
     let mut membership = Arc::default();
-    let mut tick = interval(shared.timing.heartbeat);
+    let mut tick = interval(shared.timing.heartbeat.min(TICK_MAX));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         look(&shared, &metrics.borrow_watched(), &mut membership);
@@ -107,7 +111,10 @@ pub(super) async fn follow(shared: Arc<Shared>) {
                     return;
                 }
             }
-            now = tick.tick() => give_up_late(&shared, now),
+            now = tick.tick() => {
+                shared.committed_hint.write();
+                give_up_late(&shared, now);
+            }
         }
     }
 }

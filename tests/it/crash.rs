@@ -146,9 +146,11 @@ fn a_member_that_is_gone_is_told_of_once_and_met_soon_when_it_returns() {
                 .map(|()| told)
         })
         .await;
-        let lost = "lost connection to peer";
-        assert_eq!(told.iter().filter(|line| line.contains(lost)).count(), 1, "{told:#?}");
-        assert_eq!(told.len(), 2, "one line when it goes and one when it returns: {told:#?}");
+        // What else a busy machine has the leader say is of no matter here.
+        let is_of_peer = |line: &&String| line.contains(&id.to_string()) || line.contains("openraft");
+        let of_peer: Vec<_> = told.iter().filter(is_of_peer).collect();
+        assert!(of_peer[0].contains("lost connection to peer"), "{told:#?}");
+        assert_eq!(of_peer.len(), 2, "one line when it goes and one when it returns: {told:#?}");
         cluster.assert_equal_stores().await;
         load.judge(&mut cluster).await;
     });

@@ -228,6 +228,18 @@ impl TestCluster {
         *waited.unwrap_or_else(|_| panic!("member {id} stays at {:?}", self.handle(id).status())).unwrap()
     }
 
+    /// Until the links to all others are up.
+    async fn linked(&self, id: u64) {
+        let others = self.members.len() - 1;
+        let links = async {
+            let is_up = |peer: &PeerState| peer.active_since.is_some();
+            while self.handle(id).peers().iter().filter(|peer| is_up(peer)).count() < others {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, links).await.expect("the links come up");
+    }
+
     async fn wait_applied(&self, id: u64, index: LogIndex) {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         self.handle(id).shared.applied.wait(index.0, deadline).await.unwrap();
@@ -387,8 +399,7 @@ async fn every_member_takes_proposals_and_answers_after_it_applied_them() {
         let status = cluster.handle(id).status();
         assert_eq!((status.me, status.leader), (MemberId(id), Some(MemberId(leader))));
         assert!(status.applied >= LogIndex(5), "membership, blank and three writes: {status:?}");
-        let linked = cluster.handle(id).peers().iter().filter(|peer| peer.active_since.is_some()).count();
-        assert_eq!(linked, 2);
+        cluster.linked(id).await;
     }
     let too_large = Command::Put(PutOp { value: vec![0; 2 << 20].into(), ..put_op("large") });
     assert_eq!(cluster.handle(leader).propose(too_large).await, Err(Error::TooLarge));
@@ -593,9 +604,7 @@ async fn a_dead_leader_is_replaced_at_once_and_writes_go_on() {
     let mut cluster = TestCluster::found_with([1, 2, 3], 10_000, SLOW).await;
     let old = cluster.leader().await;
     for other in cluster.running() {
-        while cluster.handle(other).peers().iter().any(|peer| peer.active_since.is_none()) {
-            tokio::task::yield_now().await;
-        }
+        cluster.linked(other).await;
         // By the time it has its answer it watches its link to the leader.
         cluster.put(other, "before").await.unwrap();
     }
@@ -612,6 +621,7 @@ async fn one_broken_link_deposes_nobody() {
     let leader = cluster.leader().await;
     let term = cluster.handle(leader).status().term;
     let lonely = [1, 2, 3].into_iter().find(|id| *id != leader).unwrap();
+    cluster.linked(lonely).await;
     let lost = failover::Leadership { leader: MemberId(leader), term: term.0 };
     let asked = failover::for_peer(&cluster.handle(lonely).shared, lost).await;
     assert!(matches!(asked, transport::Reply::Lost { yes: false, .. }), "{asked:?}");
