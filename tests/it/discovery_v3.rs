@@ -18,7 +18,7 @@ const TOKEN: &str = "e3f9a2";
 async fn registry(bench: &Bench, server: &Server, name: &str, address: &Address) -> Member {
     let mut flags = Member::place(name, address);
     flags.push(format!("--initial-cluster={name}={}", address.peer_url()));
-    let mut member = Member::new(bench, server, name, address, flags);
+    let mut member = Member::new(&bench.ground(), server, name, address, flags);
     member.start();
     member.ready().await;
     member
@@ -37,12 +37,13 @@ fn strangers(
     endpoint: &str,
     token: &str,
 ) -> Vec<Member> {
+    let ground = bench.ground();
     let stranger = |(at, address): (usize, &Address)| {
         let name = format!("infra{at}");
         let mut flags = Member::place(&name, address);
         flags.push(format!("--discovery-token={token}"));
         flags.push(format!("--discovery-endpoints={endpoint}"));
-        Member::new(bench, server, &name, address, flags)
+        Member::new(&ground, server, &name, address, flags)
     };
     addresses.iter().enumerate().map(stranger).collect()
 }

@@ -91,7 +91,7 @@ struct Stage {
 
 impl Stage {
     async fn set(bench: &Bench, more: &[&str]) -> Stage {
-        let dns = Dns::start().await;
+        let (dns, ground) = (Dns::start().await, bench.ground());
         let addresses: Vec<Address> = (0..3).map(|_| Address::claim()).collect();
         let mut members = Vec::new();
         for (at, address) in addresses.iter().enumerate() {
@@ -103,7 +103,7 @@ impl Stage {
             flags.push(format!("--discovery-srv={}", ZONE.trim_end_matches('.')));
             flags.push(format!("--kvorum-name-servers={}", dns.at));
             flags.extend(more.iter().map(|flag| (*flag).to_owned()));
-            members.push(Member::new(bench, &bench.server, &format!("infra{at}"), address, flags));
+            members.push(Member::new(&ground, &bench.server, &format!("infra{at}"), address, flags));
         }
         Stage { dns, addresses, members }
     }
@@ -156,7 +156,7 @@ fn members_that_stand_in_records_form_with_the_ids_of_their_token_and_urls() {
         stage.members[2].kill();
         let flags = stage.members[2].flags.iter().map(|flag| flag.replace(&before, &after)).collect();
         let data = format!("--data-dir={}", stage.members[2].data_dir.display());
-        stage.members[2] = Member::new(bench, &bench.server, "infra2", &moved, flags);
+        stage.members[2] = Member::new(&bench.ground(), &bench.server, "infra2", &moved, flags);
         stage.members[2].flags.push(data);
         stage.dns.place(2, &moved).await;
         stage.members[2].start();
