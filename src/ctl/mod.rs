@@ -109,14 +109,22 @@ fn perform(session: Session) -> Result<(), Failure> {
         Verb::Options => print(help::options()),
         Verb::Version => version(session.program),
         Verb::BenchVersusEtcd => bench::versus_etcd(&session),
-        Verb::BenchPut => bench::put(session),
-        Verb::BenchRange => bench::range(session),
-        verb => block_on(ask(session, verb)),
+        Verb::BenchPut => bench::put(found(session)?),
+        Verb::BenchRange => bench::range(found(session)?),
+        verb => block_on(ask(found(session)?, verb)),
     }
 }
 
-async fn ask(mut session: Session, verb: Verb) -> Result<(), Failure> {
-    session.endpoints = discovery::endpoints(&session).await?;
+/// The session with the endpoints that SRV records name, where they are asked for.
+fn found(mut session: Session) -> Result<Session, Failure> {
+    block_on(async {
+        session.endpoints = discovery::endpoints(&session).await?;
+        Ok(())
+    })?;
+    Ok(session)
+}
+
+async fn ask(session: Session, verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Get => kv::get(session).await,
         Verb::Put => kv::put(session).await,
