@@ -15,8 +15,8 @@
 //! A proposal is sent once a term, and anew only when it is certain that it is in no log: the leader
 //! refused it, or the first entry of a later term was applied here without it.
 //!
-//! **A linearizable read** joins `read_index`: one round to the leader for all who wait, then
-//! `applied` lets them go on. **A change of membership** goes through `change` to the leader, is held
+//! **A linearizable read** joins `read_index`: one round to the leader for all who wait (`leadership`
+//! says what the leader may answer), then `applied` lets them go on. **A change of membership** goes through `change` to the leader, is held
 //! against the rules, and is one log entry. **A checkpoint** is due after so many entries; the state
 //! machine freezes a view, `checkpoint` writes it on another thread, and openraft drops log behind it.
 //!
