@@ -61,8 +61,11 @@ kube-up: ## a real Kubernetes with three nodes on this machine (root)
 kube-down: ## remove every trace of it
 	tests/kube/down.sh
 
-test-kube: images ## the whole story on that Kubernetes (root)
+# The programs that tests are built with, so that CI compiles nothing twice.
+test-kube: ## the whole story on that Kubernetes (root)
 	tests/tools/install.sh all
+	cargo test $(BUILD) --no-run --test kube
+	KVORUM_BINARIES=$(BIN) manifests/images/build.sh $(IMAGES)
 	KVORUM_IMAGES=$(IMAGES) cargo test $(BUILD) --test kube
 
 tools: ## real etcd, etcdctl and etcdutl, the yardstick of the tests
