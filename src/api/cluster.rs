@@ -95,6 +95,10 @@ pub struct KvorumClusterSpec {
     #[serde(default)]
     pub storage: Storage,
 
+    /// When a member that has failed is replaced by a new one.
+    #[serde(default)]
+    pub replacement: Replacement,
+
     /// How the first members find each other. It matters until `status.clusterId` is set; from
     /// then on members join through the cluster itself. Immutable.
     #[serde(default)]
@@ -216,6 +220,28 @@ pub enum RetentionPolicy {
     Delete,
 }
 
+/// Replacement of members that have failed: the failed one leaves, a new one with a new name and a
+/// new disk joins. The old disk is kept untouched, whatever `storage.retention` says.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Replacement {
+    /// Whether failed members are replaced without anybody asking. Live.
+    #[serde(default = "default_replacement_enabled")]
+    pub enabled: bool,
+
+    /// Seconds after which a member has failed that the leader has no contact with. One whose disk
+    /// is gone, or that says its disk cannot be trusted, has failed at once. Live.
+    #[serde(default = "default_unhealthy_after_seconds")]
+    #[schemars(range(min = 10, max = 86_400))]
+    pub unhealthy_after_seconds: i32,
+
+    /// How many members are replaced within any hour at most: a fault that fells one after another
+    /// needs a person. Live.
+    #[serde(default = "default_max_per_hour")]
+    #[schemars(range(min = 1, max = 16))]
+    pub max_per_hour: i32,
+}
+
 /// How the first members find each other: exactly one way.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -318,6 +344,15 @@ fn default_election_timeout_ms() -> i32 {
 fn default_retention() -> String {
     "0".to_owned()
 }
+fn default_replacement_enabled() -> bool {
+    true
+}
+fn default_unhealthy_after_seconds() -> i32 {
+    300
+}
+fn default_max_per_hour() -> i32 {
+    3
+}
 fn default_storage_size() -> String {
     "1Gi".to_owned()
 }
@@ -333,6 +368,7 @@ impl Default for KvorumClusterSpec {
             snapshot_count: default_snapshot_count(),
             auto_compaction: AutoCompaction::default(),
             storage: Storage::default(),
+            replacement: Replacement::default(),
             bootstrap: Bootstrap::default(),
             pod: PodSettings::default(),
             paused: false,
@@ -358,6 +394,16 @@ impl Default for AutoCompaction {
 impl Default for Storage {
     fn default() -> Self {
         Self { size: default_storage_size(), class_name: None, retention: Retention::default() }
+    }
+}
+
+impl Default for Replacement {
+    fn default() -> Self {
+        Self {
+            enabled: default_replacement_enabled(),
+            unhealthy_after_seconds: default_unhealthy_after_seconds(),
+            max_per_hour: default_max_per_hour(),
+        }
     }
 }
 

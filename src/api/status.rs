@@ -69,6 +69,11 @@ pub struct KvorumClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<Operation>,
 
+    /// The members that failed and were replaced last, the newest at the end. Their disks are kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub replaced: Vec<Replaced>,
+
     /// Ready, Available, Progressing and Degraded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -128,6 +133,10 @@ pub struct MemberStatus {
     #[schemars(length(max = 253))]
     pub node: Option<String>,
 
+    /// Since when the leader has had no contact with it; absent while it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreachable_since: Option<Time>,
+
     /// Its disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
@@ -178,12 +187,28 @@ pub struct PendingChange {
     pub members: Vec<String>,
 }
 
+/// A member that failed and was replaced.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Replaced {
+    /// Its name, which its disk bears as well.
+    #[schemars(length(max = 253))]
+    pub member: String,
+
+    /// Why, in words.
+    #[schemars(length(max = 1024))]
+    pub because: String,
+
+    /// When it was taken off the list of members.
+    pub at: Time,
+}
+
 /// What the operator is about.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Operation {
     /// `Form`, `ScaleOut`, `ScaleIn`, `Roll`, `Restore` (of a member that was gone), `Maintain`,
-    /// or `Delete`.
+    /// `Replace` (of a member that has failed or is to move), or `Delete`.
     pub kind: OperationKind,
 
     /// The member that it is about.
@@ -218,6 +243,7 @@ pub enum OperationKind {
     ScaleIn,
     Roll,
     Restore,
+    Replace,
     Maintain,
     Delete,
 }
@@ -287,6 +313,8 @@ pub enum ConditionReason {
     Rolling,
     /// A member that was gone is being started again on its disk.
     RestoringMember,
+    /// A member that has failed, or is to move, gives way to a new one.
+    Replacing,
     /// Objects around the members are brought up to date.
     Maintaining,
     /// A step waits until it is safe.

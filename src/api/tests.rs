@@ -51,7 +51,16 @@ fn every_field_of_the_spec_says_how_it_changes() {
     let crds = schema();
     let spec = &crds[0]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
     let mut fields = 0;
-    for group in ["", "/timing", "/storage", "/storage/retention", "/autoCompaction", "/pod", "/bootstrap"] {
+    for group in [
+        "",
+        "/timing",
+        "/storage",
+        "/storage/retention",
+        "/replacement",
+        "/autoCompaction",
+        "/pod",
+        "/bootstrap",
+    ] {
         let schema = spec.pointer(&group.replace('/', "/properties/")).expect("the group is there");
         for (field, schema) in schema["properties"].as_object().expect("it has fields") {
             let says = schema["description"].as_str().unwrap_or_default();

@@ -40,6 +40,9 @@ impl fmt::Display for MemberName {
     }
 }
 
+/// The annotation of the resource that names a member to be moved to a new name and a new disk.
+pub const REPLACE: &str = "kvorum.dev/replace";
+
 /// How a platform gives addresses to members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Addressing {

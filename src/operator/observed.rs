@@ -34,8 +34,13 @@ pub struct Observed {
     pub disks: BTreeMap<MemberName, Disk>,
     /// How old `processes` and `disks` are.
     pub objects_age: Duration,
+    /// The member that a person asks to be moved to a new name and a new disk.
+    pub asked_to_move: Option<MemberName>,
     /// What each member said that has a process; filled in after the platform has looked.
     pub answers: BTreeMap<MemberName, Answer>,
+    /// The members that the leader has contact with; `None` when it was not asked, all being well,
+    /// or did not tell.
+    pub linked: Option<BTreeSet<MemberId>>,
 }
 
 /// Which resource this is.
@@ -145,6 +150,9 @@ pub struct DiskMark {
     /// The ordinal that the next new member gets, as far as was known; 0 where nobody wrote it.
     #[serde(default)]
     pub next_ordinal: u32,
+    /// Its member has failed. When it has left, the disk is kept, whatever becomes of others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub quarantined: bool,
     /// Its member has left the cluster; nobody uses it again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retired: bool,
@@ -154,10 +162,24 @@ pub struct DiskMark {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     Told(Told),
+    /// It runs and takes no part, since it does not trust its disk.
+    Unfit {
+        fault: DiskFault,
+        detail: String,
+    },
     /// No answer; it may be down, or out of reach from here.
     Silent {
         detail: String,
     },
+}
+
+/// What is wrong with a disk that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskFault {
+    /// It is not the one that the member had, or is empty: the others know this member's disk.
+    Lost,
+    /// It cannot be read as it was written.
+    Corrupt,
 }
 
 /// What a member says.
@@ -238,7 +260,7 @@ impl Observed {
     pub fn told(&self) -> impl Iterator<Item = (&MemberName, &Told)> {
         self.answers.iter().filter_map(|(name, answer)| match answer {
             Answer::Told(told) => Some((name, told)),
-            Answer::Silent { .. } => None,
+            Answer::Unfit { .. } | Answer::Silent { .. } => None,
         })
     }
 
@@ -246,7 +268,7 @@ impl Observed {
     pub fn told_by(&self, name: &MemberName) -> Option<&Told> {
         match self.answers.get(name)? {
             Answer::Told(told) => Some(told),
-            Answer::Silent { .. } => None,
+            Answer::Unfit { .. } | Answer::Silent { .. } => None,
         }
     }
 

@@ -3,7 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::names::MemberName;
+use jiff::Timestamp;
+
+use super::names::{MemberName, REPLACE};
+
+/// How times are told to people.
+const TO_THE_SECOND: &str = "%Y-%m-%dT%H:%M:%SZ";
 
 /// Why the plan is what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +60,10 @@ pub enum Reason {
     ForeignMembers { names: Vec<String> },
     /// What was looked at is too old to act on.
     StaleView { age: Duration },
+    /// A member has failed and gives way to a new one.
+    MemberFailed { member: MemberName, why: String },
+    /// A person asks for a member to be moved to a new name and a new disk.
+    AskedToMove { member: MemberName },
     /// A member does not serve; nothing else is to be done.
     MemberUnhealthy { members: Vec<MemberName> },
 }
@@ -72,6 +81,10 @@ pub enum WaitingOn {
     CatchUp { member: MemberName },
     /// These members have to be healthy, so that the step leaves enough of them.
     Health { members: Vec<MemberName>, healthy: usize, needed: usize },
+    /// The member has to come back, or it is replaced then.
+    Return { member: MemberName, replaced_at: Timestamp },
+    /// As many members as may be were replaced within the last hour.
+    Budget { per_hour: i32, again_at: Timestamp },
     /// A majority has to come back.
     Quorum,
     /// A member has to answer.
@@ -140,6 +153,8 @@ impl fmt::Display for Reason {
             Self::StaleView { age } => {
                 write!(f, "the operator last saw the objects of the cluster {} s ago", age.as_secs())
             }
+            Self::MemberFailed { member, why } => write!(f, "{member} has failed: {why}"),
+            Self::AskedToMove { member } => write!(f, "{REPLACE} asks for {member} to be moved"),
             Self::MemberUnhealthy { members } => write!(f, "not healthy: {}", listing(members)),
         }
     }
@@ -154,6 +169,13 @@ impl fmt::Display for WaitingOn {
             Self::CatchUp { member } => write!(f, "{member} to catch up"),
             Self::Health { members, healthy, needed } => {
                 write!(f, "{} to be healthy: {healthy} voters are, {needed} are needed", listing(members))
+            }
+            Self::Return { member, replaced_at } => {
+                write!(f, "{member} to come back; it is replaced at {}", replaced_at.strftime(TO_THE_SECOND))
+            }
+            Self::Budget { per_hour, again_at } => {
+                let again_at = again_at.strftime(TO_THE_SECOND);
+                write!(f, "{again_at}: no more than {per_hour} members are replaced within an hour")
             }
             Self::Quorum => f.write_str("a majority of the voters to serve again"),
             Self::Answers => f.write_str("a member to answer with the list of members"),

@@ -53,6 +53,7 @@ impl<P: Platform> Reconciler<P> {
     pub async fn pass(&self) -> Result<Pass, PlatformError> {
         let (mut observed, found) = self.platform.observe().await?;
         observed.answers = self.members.ask(&observed).await;
+        observed.linked = self.members.linked(&observed).await;
         let validated = match validate(&observed) {
             Ok(validated) => validated,
             Err(invalid) => return self.refuse(observed, &invalid).await,

@@ -58,10 +58,28 @@ impl Local {
     }
 
     fn write(&self, spec: &str) {
+        self.write_document("{name: db}", spec);
+    }
+
+    /// The document asks for that member to be moved.
+    fn write_asking(&self, spec: &str, member: &str) {
+        self.write_document(&format!("{{name: db, annotations: {{kvorum.dev/replace: {member}}}}}"), spec);
+    }
+
+    fn write_document(&self, metadata: &str, spec: &str) {
         let text = format!(
-            "apiVersion: kvorum.dev/v1alpha1\nkind: KvorumCluster\nmetadata: {{name: db}}\nspec: {spec}\n"
+            "apiVersion: kvorum.dev/v1alpha1\nkind: KvorumCluster\nmetadata: {metadata}\nspec: {spec}\n"
         );
         fs::write(&self.document, text).expect("the document is written");
+    }
+
+    /// Waits until these are the voters and all is well.
+    async fn voters_become(&self, expected: &[&str]) {
+        until(&format!("{expected:?} to be the voters"), SETTLES_WITHIN, async || {
+            let status = self.status()?;
+            holds(is_ready(&status) && voters(&status) == expected, (&status.members, &status.operation))
+        })
+        .await;
     }
 
     /// Edits the document and waits until the cluster is as it says.
@@ -269,6 +287,83 @@ fn a_document_becomes_a_cluster_that_changes_one_member_at_a_time() {
         assert_eq!(kept.kvs.len(), 4);
         local.stop().await;
     });
+}
+
+/// A member loses all of its disk, another the data on it, a third is asked to move: each gives way to
+/// a new one, and what is left of the old disks is left as it is.
+#[test]
+fn members_that_fail_are_replaced() {
+    our_story(Turn::Shared, Duration::from_secs(300), async |bench| {
+        const SPEC: &str = "{replicas: 3, storage: {retention: {onScaleIn: Delete}}}";
+        let mut local = Local::new(bench);
+        local.write(SPEC);
+        local.start();
+        local.ready().await;
+        let endpoints: Vec<_> = (0..3).map(|ordinal| local.client_url(ordinal)).collect();
+        let load = Load::over(&endpoints, 3);
+        load.progress(20, SETTLES_WITHIN).await;
+        let stop = CancellationToken::new();
+        let watcher = watch_lists(local.client(&[0, 1, 2]), stop.clone());
+
+        let member = |name: &str| local.folder.join("members").join(name);
+        let away = |name: &str| bench.folder().join(name);
+        fs::rename(member("db-1"), away("all of db-1")).expect("the disk is taken away");
+        kill(pid_of(&away("all of db-1")));
+        local.voters_become(&["db-0", "db-2", "db-3"]).await;
+
+        fs::write(member("db-2").join("kept"), "by whom it may concern").expect("a file beside the data");
+        fs::rename(member("db-2").join("data"), away("data of db-2")).expect("the data are taken away");
+        kill(pid_of(&member("db-2")));
+        local.voters_become(&["db-0", "db-3", "db-4"]).await;
+        until("the disk of db-2 to be quarantined", SETTLES_WITHIN, async || {
+            let mark = local.json("members/db-2/mark.json").unwrap_or_default();
+            holds(mark["quarantined"] == true && mark["retired"] == true, &mark)
+        })
+        .await;
+        assert!(member("db-2").join("kept").exists());
+        let replaced = local.status().expect("a status").replaced;
+        let replaced: Vec<_> = replaced.iter().map(|told| (&*told.member, &*told.because)).collect();
+        assert_eq!(replaced[0], ("db-1", "db-1 has failed: its disk is not there"));
+        assert_eq!(replaced[1].0, "db-2", "{replaced:?}");
+
+        local.write_asking(SPEC, "db-0");
+        local.voters_become(&["db-3", "db-4", "db-5"]).await;
+        stop.cancel();
+        let looks = watcher.await.expect("the watcher does not panic");
+        assert!(looks.unwrap_or_else(|wrong| panic!("{wrong}")) > 0);
+        let judged = load.judge_by(&local.client(&[3, 4, 5])).await;
+        bench.note(&format!("{judged:?}"));
+        local.stop().await;
+    });
+}
+
+/// It is there for the platform, and the leader has no contact with it.
+#[test]
+fn a_member_that_hangs_is_replaced_after_a_while() {
+    our_story(Turn::Shared, Duration::from_secs(300), async |bench| {
+        let mut local = Local::new(bench);
+        local.write("{replicas: 3}");
+        local.start();
+        local.ready().await;
+        let hung = i32::try_from(local.processes()["db-1"]).ok().and_then(Pid::from_raw).expect("a process");
+        local.write("{replicas: 3, replacement: {unhealthyAfterSeconds: 10}}");
+        kill_process(hung, Signal::STOP).expect("it is stopped");
+        until("db-1 to be replaced", 2 * SETTLES_WITHIN, async || {
+            let status = local.status()?;
+            let replaced = status.replaced.iter().any(|told| told.member == "db-1");
+            let whole = is_ready(&status) && status.replicas == 3 && !voters(&status).contains(&"db-1");
+            holds(replaced && whole, (&status.replaced, &status.operation))
+        })
+        .await;
+        local.stop().await;
+    });
+}
+
+/// The process whose note lies in that folder.
+fn pid_of(folder: &Path) -> i64 {
+    let note = fs::read(folder.join("process.json")).expect("there is a note");
+    let note: Value = serde_json::from_slice(&note).expect("it is JSON");
+    note["pid"].as_i64().expect("it names a process")
 }
 
 #[test]

@@ -10,6 +10,7 @@ const CLUSTER_ID: &str = "kvorum.dev/cluster-id";
 const MEMBER_ID: &str = "kvorum.dev/member-id";
 const VOTERS: &str = "kvorum.dev/voters";
 const NEXT_ORDINAL: &str = "kvorum.dev/next-ordinal";
+const QUARANTINED: &str = "kvorum.dev/quarantined";
 const RETIRED: &str = "kvorum.dev/retired";
 
 /// An annotation that is not what we write. It is never overlooked: a disk whose mark cannot be
@@ -31,6 +32,7 @@ pub fn annotations_of(mark: &DiskMark) -> BTreeMap<String, String> {
         (MEMBER_ID, mark.member_id.map(|id| id.to_string())),
         (VOTERS, Some(voters.join(","))),
         (NEXT_ORDINAL, (mark.next_ordinal > 0).then(|| mark.next_ordinal.to_string())),
+        (QUARANTINED, mark.quarantined.then(|| "true".to_owned())),
         (RETIRED, mark.retired.then(|| "true".to_owned())),
     ];
     pairs.into_iter().filter_map(|(annotation, value)| Some((annotation.to_owned(), value?))).collect()
@@ -49,8 +51,8 @@ pub fn mark_of(annotations: &BTreeMap<String, String>) -> Result<Option<DiskMark
         voters: read(annotations, VOTERS, "ordinals with commas between them", ordinals)?.unwrap_or_default(),
         next_ordinal: read(annotations, NEXT_ORDINAL, "an ordinal", |text| text.parse().ok())?
             .unwrap_or_default(),
-        retired: read(annotations, RETIRED, "true, or absent", |text| (text == "true").then_some(true))?
-            .unwrap_or_default(),
+        quarantined: read(annotations, QUARANTINED, "true, or absent", only_true)?.unwrap_or_default(),
+        retired: read(annotations, RETIRED, "true, or absent", only_true)?.unwrap_or_default(),
     }))
 }
 
@@ -65,6 +67,10 @@ fn read<T>(
         Some(parsed) => Ok(Some(parsed)),
         None => Err(MarkError { annotation, value: value.clone(), right }),
     }
+}
+
+fn only_true(text: &str) -> Option<bool> {
+    (text == "true").then_some(true)
 }
 
 fn ordinals(text: &str) -> Option<BTreeSet<u32>> {

@@ -42,6 +42,7 @@ fn mark() -> DiskMark {
         member_id: Some(MemberId(0xbeef)),
         voters: [0, 1, 2].into(),
         next_ordinal: 0,
+        quarantined: false,
         retired: false,
     }
 }
@@ -106,7 +107,8 @@ fn a_member_with_settings_of_the_user() {
 fn a_mark_survives_its_annotations() {
     let unborn = DiskMark { cluster_id: None, member_id: None, ..mark() };
     let retired = DiskMark { retired: true, voters: [].into(), ..mark() };
-    for mark in [mark(), unborn, retired] {
+    let quarantined = DiskMark { quarantined: true, ..mark() };
+    for mark in [mark(), unborn, retired, quarantined] {
         assert_eq!(mark_of(&annotations_of(&mark)), Ok(Some(mark)));
     }
     assert_eq!(mark_of(&map(&[("note", "yes")])), Ok(None));

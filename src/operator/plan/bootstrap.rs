@@ -108,6 +108,7 @@ fn launch(validated: &Validated, observed: &Observed, name: &MemberName, founder
             member_id: None,
             voters: founders.clone(),
             next_ordinal: founders.last().map_or(0, |last| last + 1).max(observed.next_ordinal()),
+            quarantined: false,
             retired: false,
         },
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{act, bootstrap, roster::Roster, safety, scale};
+use super::{act, bootstrap, replace, roster::Roster, safety, scale};
 use crate::api::{MemberRole, OperationKind, RetentionPolicy};
 use crate::operator::names::MemberName;
 use crate::operator::observed::{DiskMark, Observed};
@@ -74,6 +74,7 @@ fn marks(validated: &Validated, observed: &Observed) -> BTreeMap<MemberName, Dis
             .collect();
     };
     let voters: BTreeSet<_> = roster.voting_seats().map(|seat| seat.name.ordinal()).collect();
+    let failed = replace::failed(validated, &roster).map(|failed| failed.seat.name.clone());
     let seats = roster.seats.iter().filter(|seat| seat.disk.is_some());
     let marks = seats.map(|seat| {
         let mark = DiskMark {
@@ -82,6 +83,7 @@ fn marks(validated: &Validated, observed: &Observed) -> BTreeMap<MemberName, Dis
             member_id: Some(seat.listed.id),
             voters: voters.clone(),
             next_ordinal: observed.next_ordinal(),
+            quarantined: failed.as_ref() == Some(&seat.name),
             retired: false,
         };
         (seat.name.clone(), mark)

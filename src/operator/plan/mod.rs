@@ -11,6 +11,8 @@
 
 mod bootstrap;
 mod drift;
+mod evidence;
+mod replace;
 mod restore;
 mod rollout;
 mod roster;
@@ -20,6 +22,7 @@ mod scale;
 use std::time::Duration;
 
 pub use drift::surroundings;
+pub(super) use evidence::unreachable_since;
 pub(super) use roster::{Roster, Seat};
 
 use super::names::MemberName;
@@ -57,9 +60,10 @@ pub fn plan(validated: &Validated, observed: &Observed, drifted: &[String]) -> P
     restore::processes(validated, &roster)
         .or_else(|| restore::quorum(&roster))
         .or_else(|| restore::leftovers(validated, &roster))
+        .or_else(|| replace::plan(validated, &roster))
         .or_else(|| scale::plan(validated, &roster))
         .or_else(|| rollout::plan(validated, &roster))
-        .unwrap_or_else(|| restore::health(&roster))
+        .unwrap_or_else(|| restore::health(validated, &roster))
 }
 
 fn deletion(validated: &Validated, observed: &Observed) -> Option<Plan> {

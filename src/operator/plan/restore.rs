@@ -1,14 +1,14 @@
 //! Is everything there that belongs to the members, and nothing else? A member whose process is
 //! gone gets it again on the same disk; a process or disk whose member has left goes.
 //!
-//! A member that has lost its disk is reported and left alone: it must not start from an empty
-//! one, for it would have forgotten what it voted for.
+//! A member that has lost its disk is not started from an empty one, for it would have forgotten
+//! what it voted for; `replace` puts a new member in its place.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::roster::{Roster, Seat, outdated};
-use super::{act, rest, safety, wait};
-use crate::api::OperationKind;
+use super::{act, replace, rest, safety, wait};
+use crate::api::{OperationKind, RetentionPolicy};
 use crate::operator::names::MemberName;
 use crate::operator::observed::{DiskMark, Observed, Process, ProcessState};
 use crate::operator::reason::{Reason, WaitingOn};
@@ -34,21 +34,19 @@ pub(super) fn without_list(validated: &Validated, observed: &Observed) -> Plan {
         }
     }
     let voters = members.first().map_or(0, |(_, _, mark)| mark.voters.len());
-    if let Some(plan) = first_election(observed, voters) {
-        return plan;
+    let waiting_on = without_list_waits(observed, &members);
+    if observed.status.operation.as_ref().is_some_and(|last| last.kind == OperationKind::Form) {
+        return first_election(voters, waiting_on);
     }
     let healthy = observed.told().filter(|(_, told)| told.healthy).count();
     let reason = Reason::QuorumLost { healthy, voters };
-    wait(reason, Some(without_list_waits(observed, &members)), Some(OperationKind::Restore), None)
+    wait(reason, Some(waiting_on), Some(OperationKind::Restore), None)
 }
 
-/// Formed a moment ago, all founders have yet to elect their first leader: no majority was lost.
-fn first_election(observed: &Observed, voters: usize) -> Option<Plan> {
-    let last = observed.status.operation.as_ref().filter(|last| last.kind == OperationKind::Form)?;
-    let lately = |began: &Time| observed.now.duration_since(began.0) < COMES_UP_WITHIN;
-    let forming = last.started_at.as_ref().is_some_and(lately) && observed.told().count() == voters;
-    let reason = Reason::Form { members: voters };
-    forming.then(|| wait(reason, Some(WaitingOn::Leader), Some(OperationKind::Form), None))
+/// Until its first leader is elected a cluster forms, by the last status: no majority was lost.
+fn first_election(voters: usize, waiting_on: WaitingOn) -> Plan {
+    let waiting_on = if waiting_on == WaitingOn::Quorum { WaitingOn::Leader } else { waiting_on };
+    wait(Reason::Form { members: voters }, Some(waiting_on), Some(OperationKind::Form), None)
 }
 
 fn without_list_waits(
@@ -127,6 +125,7 @@ fn join(validated: &Validated, roster: &Roster<'_>, seat: &Seat<'_>) -> Launch {
             member_id: Some(seat.listed.id),
             voters: roster.voting_seats().map(|seat| seat.name.ordinal()).collect(),
             next_ordinal: observed.next_ordinal(),
+            quarantined: false,
             retired: false,
         },
     }
@@ -180,7 +179,9 @@ pub(super) fn leftovers(validated: &Validated, roster: &Roster<'_>) -> Option<Pl
         let unused = gone(name) && !observed.processes.contains_key(name) && !disk.is_leaving();
         if unused && disk.mark.as_ref().is_some_and(|mark| observed.is_in_use(mark)) {
             let reason = Reason::DiskWithoutMember { member: name.clone() };
-            let step = Step::ReleaseDisk { member: name.clone(), policy: validated.retention.on_scale_in };
+            let kept = disk.mark.as_ref().is_some_and(|mark| mark.quarantined);
+            let policy = if kept { RetentionPolicy::Retain } else { validated.retention.on_scale_in };
+            let step = Step::ReleaseDisk { member: name.clone(), policy };
             return Some(act(step, reason, OperationKind::ScaleIn, Some(name)));
         }
     }
@@ -188,7 +189,7 @@ pub(super) fn leftovers(validated: &Validated, roster: &Roster<'_>) -> Option<Pl
 }
 
 /// Nothing is to be done: is all well?
-pub(super) fn health(roster: &Roster<'_>) -> Plan {
+pub(super) fn health(validated: &Validated, roster: &Roster<'_>) -> Plan {
     if let Some(seat) = roster.seats.iter().find(|seat| seat.disk.is_none() && seat.listed.started()) {
         let what = format!("remove {} from the members, or bring its disk back", seat.name);
         let reason = Reason::DiskMissing { member: seat.name.clone() };
@@ -203,11 +204,9 @@ pub(super) fn health(roster: &Roster<'_>) -> Plan {
     let members = roster.unhealthy_voters();
     if !members.is_empty() {
         let (healthy, needed) = (roster.healthy_voters(), roster.voters());
-        let waiting_on = unhealthy_waits(roster, &members).unwrap_or(WaitingOn::Health {
-            members: members.clone(),
-            healthy,
-            needed,
-        });
+        let waiting_on = replace::return_of(validated, roster)
+            .or_else(|| unhealthy_waits(roster, &members))
+            .unwrap_or(WaitingOn::Health { members: members.clone(), healthy, needed });
         let operation = under_way(roster, &members);
         return wait(Reason::MemberUnhealthy { members }, Some(waiting_on), operation, None);
     }

@@ -27,32 +27,61 @@ pub(super) fn plan(validated: &Validated, roster: &Roster<'_>) -> Option<Plan> {
     if !roster.foreign.is_empty() {
         return None;
     }
-    let (have, want) = (roster.seats.len(), validated.replicas);
+    let (have, want) = (roster.seats.len(), wanted(validated, roster));
     if have > want {
-        return Some(scale_in(roster, have, want));
+        let reason = Reason::TooMany { have, want: validated.replicas };
+        return Some(leave(roster, &departing(validated, roster), reason, OperationKind::ScaleIn));
     }
     if let Some(learner) = roster.learners().next() {
         return Some(promote(roster, learner));
     }
-    (have < want).then(|| scale_out(roster, have, want))
+    let moving = moving(roster).map(|seat| seat.name.clone());
+    if have < want {
+        let reason = match moving {
+            Some(member) if have >= validated.replicas => Reason::AskedToMove { member },
+            _ => Reason::TooFew { have, want: validated.replicas },
+        };
+        return Some(scale_out(roster, reason));
+    }
+    let member = moving?;
+    let reason = Reason::AskedToMove { member };
+    Some(leave(roster, &departing(validated, roster), reason, OperationKind::Replace))
 }
 
-fn scale_out(roster: &Roster<'_>, have: usize, want: usize) -> Plan {
+/// While a member moves there is one more, so that the cluster is never smaller.
+fn wanted(validated: &Validated, roster: &Roster<'_>) -> usize {
+    validated.replicas + usize::from(moving(roster).is_some())
+}
+
+/// The member that a person asks to be moved, as long as it is one.
+fn moving<'r, 'o>(roster: &'r Roster<'o>) -> Option<&'r Seat<'o>> {
+    let asked = roster.observed.asked_to_move.as_ref()?;
+    roster.seat(asked).filter(|seat| !seat.listed.learner)
+}
+
+/// What adds a member goes on under the name that it began with.
+fn growing(roster: &Roster<'_>) -> OperationKind {
+    let last = roster.observed.status.operation.as_ref().map(|last| last.kind);
+    let replacing = last == Some(OperationKind::Replace) || moving(roster).is_some();
+    if replacing { OperationKind::Replace } else { OperationKind::ScaleOut }
+}
+
+fn scale_out(roster: &Roster<'_>, reason: Reason) -> Plan {
     let observed = roster.observed;
-    let reason = Reason::TooFew { have, want };
+    let operation = growing(roster);
     if let Some(waiting_on) = safety::against_adding(roster) {
-        return wait(reason, Some(waiting_on), Some(OperationKind::ScaleOut), None);
+        return wait(reason, Some(waiting_on), Some(operation), None);
     }
     let member = observed.member(observed.next_ordinal());
     let peer_url = observed.addressing.peer_url(&member);
     let step = Step::AddLearner { member: member.clone(), peer_url };
-    act(step, reason, OperationKind::ScaleOut, Some(&member))
+    act(step, reason, operation, Some(&member))
 }
 
 fn promote(roster: &Roster<'_>, learner: &Seat<'_>) -> Plan {
     let member = &learner.name;
     let catching_up = Reason::LearnerCatchesUp { member: member.clone() };
-    let operation = Some(OperationKind::ScaleOut);
+    let operation = Some(growing(roster));
     if let Some(waiting_on) = not_yet(roster, learner) {
         return wait(catching_up, Some(waiting_on), operation, Some(member));
     }
@@ -61,7 +90,7 @@ fn promote(roster: &Roster<'_>, learner: &Seat<'_>) -> Plan {
         return wait(reason, Some(waiting_on), operation, Some(member));
     }
     let step = Step::Promote { member: member.clone(), id: learner.listed.id };
-    act(step, reason, OperationKind::ScaleOut, Some(member))
+    act(step, reason, growing(roster), Some(member))
 }
 
 fn not_yet(roster: &Roster<'_>, learner: &Seat<'_>) -> Option<WaitingOn> {
@@ -82,10 +111,9 @@ fn not_yet(roster: &Roster<'_>, learner: &Seat<'_>) -> Option<WaitingOn> {
     }
 }
 
-fn scale_in(roster: &Roster<'_>, have: usize, want: usize) -> Plan {
-    let reason = Reason::TooMany { have, want };
-    let operation = Some(OperationKind::ScaleIn);
-    let victims = victims(roster, have - want);
+/// The first of these leaves, if that is safe.
+fn leave(roster: &Roster<'_>, victims: &[MemberName], reason: Reason, kind: OperationKind) -> Plan {
+    let operation = Some(kind);
     let Some(victim) = victims.first().and_then(|name| roster.seat(name)) else {
         return wait(reason, None, operation, None);
     };
@@ -99,24 +127,33 @@ fn scale_in(roster: &Roster<'_>, have: usize, want: usize) -> Plan {
         return wait(reason, Some(waiting_on), operation, Some(member));
     }
     if roster.is_leader(victim.listed.id) {
-        return hand_over(roster, victim, &victims, OperationKind::ScaleIn);
+        return hand_over(roster, victim, victims, kind);
     }
     let step = Step::Remove { member: member.clone(), id: victim.listed.id };
-    act(step, reason, OperationKind::ScaleIn, Some(member))
+    act(step, reason, kind, Some(member))
 }
 
 /// The voters that are about to leave; none as long as the first of them may not.
 pub(super) fn leaving(validated: &Validated, roster: &Roster<'_>) -> BTreeSet<MemberName> {
-    let (have, want) = (roster.seats.len(), validated.replicas);
-    if have <= want || !roster.foreign.is_empty() {
-        return BTreeSet::new();
-    }
-    let victims = victims(roster, have - want);
+    let victims = departing(validated, roster);
     let first = victims.first().and_then(|name| roster.seat(name));
     if first.is_none_or(|first| safety::against_removing(roster, first).is_some()) {
         return BTreeSet::new();
     }
     victims.into_iter().filter(|name| serves_clients(roster, name).is_some()).collect()
+}
+
+/// Which members are to leave now, in the order in which they do.
+fn departing(validated: &Validated, roster: &Roster<'_>) -> Vec<MemberName> {
+    let (have, want) = (roster.seats.len(), wanted(validated, roster));
+    if !roster.foreign.is_empty() || have < want {
+        return Vec::new();
+    }
+    let moves = moving(roster).filter(|_| roster.learners().next().is_none());
+    match have - want {
+        0 => moves.map(|seat| seat.name.clone()).into_iter().collect(),
+        over => victims(roster, over),
+    }
 }
 
 /// The process of a member to which clients could be led: a voter that is ready.
@@ -132,7 +169,7 @@ fn still_led(roster: &Roster<'_>, name: &MemberName) -> bool {
     process.led_away_since.is_none_or(|since| now.duration_since(since) < LED_AWAY_FOR)
 }
 
-/// Which members leave, in the order in which they do.
+/// So many of the members that the cluster can best do without, in the order in which they leave.
 fn victims(roster: &Roster<'_>, count: usize) -> Vec<MemberName> {
     let mut seats: Vec<_> = roster.seats.iter().collect();
     seats.sort_by_key(|seat| (seat.healthy(), !seat.listed.learner, Reverse(seat.name.ordinal())));

@@ -94,6 +94,7 @@ fn progressing(outcome: Outcome<'_>) -> Verdict {
         (OperationKind::ScaleIn, _) => ConditionReason::ScalingIn,
         (OperationKind::Roll, _) => ConditionReason::Rolling,
         (OperationKind::Restore, _) => ConditionReason::RestoringMember,
+        (OperationKind::Replace, _) => ConditionReason::Replacing,
         (OperationKind::Maintain, _) => ConditionReason::Maintaining,
         (OperationKind::Delete, _) => ConditionReason::Deleting,
     };

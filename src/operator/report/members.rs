@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use crate::api::{MemberHealth, MemberRole, MemberState, MemberStatus, PendingChange};
 use crate::operator::names::MemberName;
 use crate::operator::observed::{Observed, ProcessState, Told};
-use crate::operator::plan::{Roster, Seat};
+use crate::operator::plan::{Roster, Seat, unreachable_since};
 use crate::operator::validate::Validated;
 
 /// Every member that is listed, runs, or ran and may come back. Without a list, what was last
@@ -41,6 +43,10 @@ fn member(observed: &Observed, roster: Option<&Roster<'_>>, name: &MemberName) -
         state: state(process.map(|process| &process.state), told, roster.zip(seat)),
         version: told.map(|told| told.version.clone()),
         node: process.and_then(|process| process.node.clone()),
+        unreachable_since: match roster.zip(seat) {
+            Some((roster, seat)) => unreachable_since(roster, seat).map(Time),
+            None => before.and_then(|before| before.unreachable_since.clone()),
+        },
         claim: observed.disks.contains_key(name).then(|| text.clone()),
         name: text,
     }

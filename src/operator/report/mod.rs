@@ -4,6 +4,8 @@
 mod conditions;
 mod members;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use super::build::selector;
 use super::observed::Observed;
 use super::plan::Roster;
@@ -11,7 +13,9 @@ use super::platform::{Event, Report};
 use super::reason::Reason;
 use super::step::{Plan, Step};
 use super::validate::{Invalid, Validated};
-use crate::api::{ConditionStatus, ConditionType, KvorumClusterStatus, Operation, OperationKind, Phase};
+use crate::api::{
+    ConditionStatus, ConditionType, KvorumClusterStatus, Operation, OperationKind, Phase, Replaced,
+};
 
 /// What came of planning.
 #[derive(Clone, Copy)]
@@ -54,6 +58,7 @@ pub fn report(observed: &Observed, outcome: Outcome<'_>) -> Report {
         next_ordinal: i32::try_from(observed.next_ordinal()).unwrap_or(i32::MAX),
         pending_changes: pending,
         operation,
+        replaced: replaced(observed, outcome),
         members,
         conditions,
     };
@@ -81,9 +86,30 @@ fn operation(observed: &Observed, outcome: Outcome<'_>) -> Option<Operation> {
             .map(|failed| format!("another try, since the last one failed: {failed}"))
             .or(waiting_on)
             .map(bounded),
-        started_at: started_at.or(Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(observed.now))),
+        started_at: started_at.or(Some(Time(observed.now))),
     })
 }
+
+/// With the removal that this plan begins; one that is tried again is not told twice.
+fn replaced(observed: &Observed, outcome: Outcome<'_>) -> Vec<Replaced> {
+    let mut all = observed.status.replaced.clone();
+    let removal = match outcome.plan() {
+        Some(Plan { step: Step::Remove { member, .. }, reason, .. }) => Some((member, reason)),
+        _ => None,
+    };
+    // One that moves because a person asked has not failed.
+    if let Some((member, reason @ Reason::MemberFailed { .. })) = removal {
+        let member = member.to_string();
+        if all.iter().all(|told| told.member != member) {
+            all.push(Replaced { member, because: bounded(reason.to_string()), at: Time(observed.now) });
+        }
+    }
+    let over = all.len().saturating_sub(REPLACED_MAX);
+    all.split_off(over)
+}
+
+/// As the schema bounds `status.replaced`.
+const REPLACED_MAX: usize = 16;
 
 /// As the schema bounds the texts of an operation.
 const TEXT_CHARACTERS_MAX: usize = 1024;

@@ -63,6 +63,7 @@ fn look(silent: &[u32]) -> Observed {
         member_id: Some(id(name)),
         voters: [0, 1, 2].into(),
         next_ordinal: 3,
+        quarantined: false,
         retired: false,
     };
     let disk = |name: &MemberName| crate::operator::Disk {
@@ -79,7 +80,9 @@ fn look(silent: &[u32]) -> Observed {
         processes: names.iter().map(|name| (name.clone(), process(name))).collect(),
         disks: names.iter().map(|name| (name.clone(), disk(name))).collect::<BTreeMap<_, _>>(),
         objects_age: Duration::ZERO,
+        asked_to_move: None,
         answers: answers.collect(),
+        linked: None,
         addressing,
     }
 }

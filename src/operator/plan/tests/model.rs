@@ -9,7 +9,8 @@ use jiff::SignedDuration;
 use crate::api::{KvorumClusterSpec, KvorumClusterStatus, RetentionPolicy};
 use crate::operator::names::{Addressing, MemberName};
 use crate::operator::observed::{
-    Answer, Disk, DiskMark, DiskState, Identity, Listed, MemberList, Observed, Process, ProcessState, Told,
+    Answer, Disk, DiskFault, DiskMark, DiskState, Identity, Listed, MemberList, Observed, Process,
+    ProcessState, Told,
 };
 use crate::operator::plan::{plan, safety::quorum, surroundings};
 use crate::operator::reason::WaitingOn;
@@ -40,6 +41,14 @@ pub(super) struct World {
     next_id: u64,
     /// Ordinals whose disks have ever held data.
     used: BTreeSet<u32>,
+    /// The ordinal of the member that a person asks to be moved.
+    pub(super) asked_to_move: Option<u32>,
+    /// Members that are cut off: they run, and nobody hears of them.
+    pub(super) cut_off: BTreeSet<MemberName>,
+    /// Members whose processes do not end, as on a dead node.
+    pub(super) stuck: BTreeSet<MemberName>,
+    /// Members whose disk is not to be trusted, as they say themselves.
+    pub(super) unfit: BTreeSet<MemberName>,
     /// A process made with these settings never comes to run.
     pub(super) broken: Option<Settings>,
     /// Grows by a second with each pass.
@@ -78,6 +87,10 @@ impl World {
             in_step: BTreeSet::new(),
             next_id: 1,
             used: BTreeSet::new(),
+            asked_to_move: None,
+            cut_off: BTreeSet::new(),
+            stuck: BTreeSet::new(),
+            unfit: BTreeSet::new(),
             broken: None,
             now: jiff::Timestamp::UNIX_EPOCH,
             history: Vec::new(),
@@ -130,11 +143,24 @@ impl World {
             processes: processes.collect(),
             disks: disks.collect(),
             objects_age: Duration::ZERO,
+            asked_to_move: self.asked_to_move.map(|ordinal| self.name(ordinal)),
             answers: answers.collect(),
+            linked: self.leader.filter(|_| self.quorate()).map(|_| self.linked()),
         }
     }
 
+    fn linked(&self) -> BTreeSet<MemberId> {
+        self.list.iter().filter(|listed| self.serves(listed)).map(|listed| listed.id).collect()
+    }
+
     fn answer(&self, name: &MemberName) -> Answer {
+        if self.cut_off.contains(name) {
+            return Answer::Silent { detail: "timed out".to_owned() };
+        }
+        if self.unfit.contains(name) {
+            let detail = "a checksum of the log does not fit".to_owned();
+            return Answer::Unfit { fault: DiskFault::Corrupt, detail };
+        }
         let Some(listed) = self.listed(name).filter(|listed| self.data(name) == Some(listed.id)) else {
             return Answer::Silent { detail: "it waits for the others".to_owned() };
         };
@@ -170,6 +196,8 @@ impl World {
         let name = Self::addressing().member_at("db", &listed.peer_urls[0]);
         name.is_some_and(|name| {
             self.data(&name) == Some(listed.id)
+                && !self.cut_off.contains(&name)
+                && !self.unfit.contains(&name)
                 && self.processes.get(&name).is_some_and(|process| process.state == ProcessState::Running)
         })
     }
@@ -316,8 +344,7 @@ impl World {
         let name = Self::addressing().member_at("db", &gone.peer_urls[0]);
         let process = name.and_then(|name| self.processes.get(&name));
         let led = process.is_some_and(|process| process.led_away_since.is_none() && !gone.learner);
-        let serves = process.is_some_and(|process| process.state == ProcessState::Running);
-        assert!(!(led && serves), "clients are led to {id} while it leaves");
+        assert!(!(led && self.serves(&gone)), "clients are led to {id} while it leaves");
         let (serving, voters) = (self.serving_voters(), self.voters());
         assert!(gone.learner || serving >= quorum(voters), "removing {id} leaves {serving} of {voters}");
         assert!(self.leader != Some(id), "the leader was removed without handing over");
@@ -328,6 +355,8 @@ impl World {
         assert!(self.listed(member).is_none(), "the disk of member {member} was released");
         match policy {
             RetentionPolicy::Delete => {
+                let kept = self.disks.get(member).is_some_and(|disk| disk.mark.quarantined);
+                assert!(!kept, "the disk of {member}, which had failed, is deleted");
                 self.disks.remove(member);
             }
             RetentionPolicy::Retain => {
@@ -350,6 +379,7 @@ impl World {
                 process.state = ProcessState::Failing { detail: "ImagePullBackOff".to_owned() };
             }
             ProcessState::Starting { .. } => process.state = ProcessState::Running,
+            ProcessState::Stopping if self.stuck.contains(member) => return false,
             ProcessState::Stopping => {
                 self.processes.remove(member);
             }
@@ -442,6 +472,17 @@ impl World {
             process.state = ProcessState::Ended { detail: "exit code 137".to_owned() };
         }
         self.elect();
+    }
+
+    /// Its process and its disk are gone.
+    pub(super) fn lose_disk(&mut self, member: &MemberName) {
+        self.disks.remove(member);
+        self.kill(member);
+    }
+
+    /// So much time goes by.
+    pub(super) fn wait(&mut self, seconds: i64) {
+        self.now += SignedDuration::from_secs(seconds);
     }
 
     /// Its process is gone, and nothing tells that it was ever there.

@@ -51,9 +51,18 @@ fn disturb(world: &mut World, random: &mut StdRng) {
                 world.lose_process(&member);
             }
         }
-        96..98 => world.spec.replicas = *[1, 2, 3, 4, 5].choose(random).unwrap_or(&3),
+        96 => {
+            // Of three or more the others still decide; of fewer the data would be gone.
+            let spare = world.voters() > 2;
+            if let Some(member) = any_process(world, random).filter(|member| spare && may_die(world, member))
+            {
+                world.lose_disk(&member);
+            }
+        }
+        97 => world.spec.replicas = *[1, 2, 3, 4, 5].choose(random).unwrap_or(&3),
         98 => world.spec.timing.election_timeout_ms = *[1_000, 2_000, 3_000].choose(random).unwrap_or(&1_000),
-        _ => world.status = Default::default(),
+        _ if random.random() => world.status = Default::default(),
+        _ => world.asked_to_move = Some(random.random_range(0..6)),
     }
 }
 
@@ -62,6 +71,7 @@ fn whatever_happens_quorum_is_kept_and_rest_is_found() {
     for seed in 0..SEEDS {
         let mut random = StdRng::seed_from_u64(seed);
         let mut world = World::new(*[1, 2, 3, 5].choose(&mut random).unwrap_or(&3));
+        world.spec.replacement.max_per_hour = 16;
         world.spec.storage.retention.on_scale_in =
             if random.random() { RetentionPolicy::Delete } else { RetentionPolicy::Retain };
         let run = std::panic::AssertUnwindSafe(|| {

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
 use serde::Serialize;
@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use super::Found;
 use crate::operator::build::{
-    FINALIZER, LEARNER, LEAVING, ROLE_LABEL, VOTER, annotations_of, budget, client_service, headless_service,
-    led_away_since,
+    FINALIZER, LEARNER, LEAVING, ROLE_LABEL, VOTER, budget, client_service, headless_service, led_away_since,
+    mark_of,
 };
 use crate::operator::names::MemberName;
 use crate::operator::observed::DiskMark;
@@ -88,11 +88,14 @@ fn roles<'a>(
 fn marks<'a>(found: &'a Found, wanted: &'a Surroundings) -> impl Iterator<Item = Drift> + 'a {
     wanted.marks.iter().filter_map(|(member, mark)| {
         let claim = found.claims.get(member)?;
-        let annotations = claim.annotations();
-        let right = annotations_of(mark).iter().all(|(key, value)| annotations.get(key) == Some(value));
         let stays = claim.metadata.deletion_timestamp.is_none();
-        (stays && !right).then(|| Drift::Mark { member: member.clone(), mark: mark.clone() })
+        (stays && !is_marked(claim, mark)).then(|| Drift::Mark { member: member.clone(), mark: mark.clone() })
     })
+}
+
+/// Whether the claim carries this mark, and nothing of another.
+pub(super) fn is_marked(claim: &PersistentVolumeClaim, mark: &DiskMark) -> bool {
+    mark_of(claim.annotations()).is_ok_and(|held| held.as_ref() == Some(mark))
 }
 
 fn is_held<K: Serialize>(live: Option<&K>, wanted: &K) -> bool {

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use super::{Found, Kubernetes, failed};
 use crate::api::KvorumCluster;
 use crate::operator::build::{SETTINGS, addressing, led_away_since, mark_of, selector};
-use crate::operator::names::{CLIENT_PORT, MemberName};
+use crate::operator::names::{CLIENT_PORT, MemberName, REPLACE};
 use crate::operator::observed::{Disk, DiskState, Identity, Observed, Process, ProcessState};
 use crate::operator::platform::PlatformError;
 use crate::operator::settings::Settings;
@@ -95,7 +95,12 @@ pub(super) fn observed(found: &Found) -> Result<Observed, PlatformError> {
         processes: processes.collect(),
         disks: disks.collect::<Result<_, PlatformError>>()?,
         objects_age: Duration::ZERO,
+        asked_to_move: cluster
+            .annotations()
+            .get(REPLACE)
+            .and_then(|name| MemberName::parse(&identity.name, name.trim())),
         answers: BTreeMap::new(),
+        linked: None,
         cluster: identity,
     })
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::drift::{Drift, drifted};
+use super::drift::{Drift, drifted, is_marked};
 use super::{Found, Kubernetes, failed};
 use crate::api::{KvorumCluster, RetentionPolicy};
 use crate::operator::build::{
@@ -126,12 +126,15 @@ impl Kubernetes {
 
     async fn mark(&self, found: &Found, member: &MemberName, mark: &DiskMark) -> Result<(), PlatformError> {
         let Some(claim) = found.claims.get(member) else { return Ok(()) };
-        let annotations = annotations_of(mark);
-        if annotations.iter().all(|(key, value)| claim.annotations().get(key) == Some(value)) {
+        if is_marked(claim, mark) {
             return Ok(());
         }
-        self.apply_metadata(claim, json!({ "annotations": annotations }), format!("mark claim {member}"))
-            .await
+        self.apply_metadata(
+            claim,
+            json!({ "annotations": annotations_of(mark) }),
+            format!("mark claim {member}"),
+        )
+        .await
     }
 
     async fn release(
@@ -152,6 +155,7 @@ impl Kubernetes {
             member_id: None,
             voters: Default::default(),
             next_ordinal: 0,
+            quarantined: false,
             retired: true,
         });
         self.mark(found, member, &DiskMark { retired: true, ..mark }).await

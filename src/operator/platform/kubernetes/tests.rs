@@ -38,6 +38,7 @@ fn mark() -> DiskMark {
         member_id: None,
         voters: [0, 1].into(),
         next_ordinal: 0,
+        quarantined: false,
         retired: false,
     }
 }
@@ -249,4 +250,14 @@ fn a_leaving_voter_is_right_once_it_tells_since_when() {
     assert_eq!(leave(Some("2026-11-22T21:00:00Z")), [""; 0]);
     assert_eq!(leave(None), ["db-1 as leaving"]);
     assert_eq!(leave(Some("a while ago")), ["db-1 as leaving"]);
+}
+
+/// A member that came back in time is no longer one that has failed.
+#[test]
+fn a_mark_that_says_more_than_it_should_is_drift() {
+    let drifts = drifts(|found, _| {
+        let annotations = found.claims.get_mut(&member(1)).unwrap().metadata.annotations.as_mut().unwrap();
+        annotations.insert("kvorum.dev/quarantined".into(), "true".into());
+    });
+    assert_eq!(drifts, ["the mark of claim db-1"]);
 }

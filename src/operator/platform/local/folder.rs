@@ -31,6 +31,9 @@ pub(super) struct Cluster {
     pub(super) base_port: u16,
     /// Grows with every accepted change of the spec.
     pub(super) generation: i64,
+    /// The member that the document asks to be moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) replace: Option<String>,
     /// The spec that was last accepted.
     pub(super) spec: KvorumClusterSpec,
 }
@@ -68,10 +71,10 @@ impl Folder {
         self.cluster.lock().clone()
     }
 
-    /// From now on `spec` is the one to follow.
-    pub(super) fn accept(&self, spec: KvorumClusterSpec) -> io::Result<()> {
+    /// From now on `spec` is the one to follow, and `replace` the member to be moved.
+    pub(super) fn accept(&self, spec: KvorumClusterSpec, replace: Option<String>) -> io::Result<()> {
         let mut cluster = self.cluster.lock();
-        let changed = Cluster { spec, generation: cluster.generation + 1, ..cluster.clone() };
+        let changed = Cluster { generation: cluster.generation + 1, spec, replace, ..cluster.clone() };
         write(&self.path.join("cluster.json"), &changed)?;
         *cluster = changed;
         Ok(())

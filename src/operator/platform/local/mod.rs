@@ -104,8 +104,9 @@ impl Platform for Local {
             self.folder.disks().map_err(|error| PlatformError::new("read the members' folders", error))?;
         let marks =
             disks.iter().filter_map(|(name, disk)| Some((name.clone(), disk.mark.clone()?))).collect();
+        let name = cluster.name;
         let observed = Observed {
-            cluster: Identity { name: cluster.name, namespace: "local".to_owned(), uid: cluster.uid },
+            cluster: Identity { name: name.clone(), namespace: "local".to_owned(), uid: cluster.uid },
             generation: cluster.generation,
             spec: cluster.spec,
             deleting: false,
@@ -115,7 +116,9 @@ impl Platform for Local {
             processes,
             disks,
             objects_age: Duration::ZERO,
+            asked_to_move: cluster.replace.and_then(|member| MemberName::parse(&name, &member)),
             answers: Default::default(),
+            linked: None,
         };
         Ok((observed, marks))
     }

@@ -15,7 +15,7 @@ use super::process::Processes;
 use super::screen::{Screen, View};
 use super::{Event, Local, Report};
 use crate::api::{ConditionStatus, ConditionType, KvorumCluster};
-use crate::operator::names::MemberName;
+use crate::operator::names::{MemberName, REPLACE};
 use crate::operator::reconcile::{Reconciler, chain};
 use crate::operator::validate::Invalid;
 
@@ -224,9 +224,10 @@ fn open(options: &Options) -> Result<(Document, Local), Error> {
     let held = Folder::read(&folder).map_err(io_error(format!("read {at}")))?;
     let read = document.read(held.as_ref().map(|held| (held.name.as_str(), &held.spec)));
     let (cluster, ports) = match (held, read) {
-        (Some(held), Ok(cluster)) if cluster.spec == held.spec => (held, None),
+        (Some(held), Ok(cluster)) if !differs(&cluster, &held) => (held, None),
         (Some(held), Ok(cluster)) => {
-            (Cluster { spec: cluster.spec, generation: held.generation + 1, ..held }, None)
+            let replace = to_move(&cluster);
+            (Cluster { spec: cluster.spec, replace, generation: held.generation + 1, ..held }, None)
         }
         (Some(held), Err(_)) => (held, None),
         (None, Ok(cluster)) => {
@@ -261,11 +262,13 @@ fn open_folder(path: &Path, cluster: Cluster, ports: Option<File>) -> Result<Fol
 }
 
 fn found(cluster: KvorumCluster, base_port: u16) -> Cluster {
+    let replace = to_move(&cluster);
     Cluster {
         name: cluster.metadata.name.unwrap_or_default(),
         uid: format!("{:032x}", rand::rng().random::<u128>()),
         base_port,
         generation: 1,
+        replace,
         spec: cluster.spec,
     }
 }
@@ -273,12 +276,21 @@ fn found(cluster: KvorumCluster, base_port: u16) -> Cluster {
 fn reread(local: &Local, document: &mut Document, screen: &mut Screen) {
     let held = local.folder.cluster();
     if let Ok(cluster) = document.read(Some((&held.name, &held.spec)))
-        && cluster.spec != held.spec
-        && let Err(error) = local.folder.accept(cluster.spec)
+        && differs(&cluster, &held)
+        && let Err(error) = local.folder.accept(cluster.spec.clone(), to_move(&cluster))
     {
         screen.say(&warning("Failed", format!("write the spec down: {error}")));
     }
     tell_problem(screen, document);
+}
+
+fn differs(document: &KvorumCluster, held: &Cluster) -> bool {
+    document.spec != held.spec || to_move(document) != held.replace
+}
+
+/// The member that the document asks to be moved.
+fn to_move(document: &KvorumCluster) -> Option<String> {
+    document.metadata.annotations.as_ref()?.get(REPLACE).map(|name| name.trim().to_owned())
 }
 
 fn tell_problem(screen: &mut Screen, document: &Document) {

@@ -230,6 +230,7 @@ mod tests {
             state: MemberState::CatchingUp,
             version: Some("3.7.3".to_owned()),
             node: None,
+            unreachable_since: None,
             claim: None,
         }
     }
