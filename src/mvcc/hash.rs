@@ -84,8 +84,9 @@ impl Hasher {
         if self.is_compaction {
             return !record.tombstone || record.stamp.main == self.through;
         }
-        let is_reborn = || record.key().is_some_and(|key| self.reborn.contains(key));
-        !record.tombstone && !(record.stamp.main == self.through && is_reborn())
+        let is_reborn =
+            record.stamp.main == self.through && record.key().is_some_and(|key| self.reborn.contains(key));
+        !(record.tombstone || is_reborn)
     }
 
     pub(super) fn finish(self) -> HashKv {
