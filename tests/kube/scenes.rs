@@ -62,7 +62,7 @@ impl Stage {
 
     async fn check(&self) -> Result<()> {
         self.bench.say(self.witness.check()?);
-        let cluster = self.bench.get(&["kvorumclusters", "--ignore-not-found"])?;
+        let cluster = self.bench.get(&["kvorumclusters"])?;
         if cluster["items"].as_array().is_some_and(|items| !items.is_empty()) {
             self.bench.say(self.writers.check().await?);
         }
