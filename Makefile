@@ -6,10 +6,10 @@ SHELL := /bin/bash
 # One profile for tests, images, demo and benchmarks: what is tested and measured is what is shipped.
 PROFILE ?= release
 HOST    := $(shell rustc -vV | sed -n 's/^host: //p')
-# Static binaries: the images hold nothing else. An explicit --target keeps the flag off proc macros.
-export CARGO_TARGET_$(shell echo $(HOST) | tr 'a-z-' 'A-Z_')_RUSTFLAGS := -C target-feature=+crt-static
 CARGO_TARGET_DIR ?= target
-BUILD   := --profile $(PROFILE) --target $(HOST)
+# Static binaries: the images hold nothing else. An explicit target keeps the flag off proc macros.
+STATIC  := target.$(HOST).rustflags=["-C","target-feature=+crt-static"]
+BUILD   := --profile $(PROFILE) --target $(HOST) --config '$(STATIC)'
 BIN     := $(CARGO_TARGET_DIR)/$(HOST)/$(subst dev,debug,$(PROFILE))
 IMAGES  := $(abspath $(CARGO_TARGET_DIR))/images
 TOOLS   := $(or $(KVORUM_TOOLS_BIN),$(HOME)/.cache/kvorum-tools/bin)
