@@ -18,6 +18,9 @@ use crate::raft::codec::bad;
 const LENGTH_MAX: usize = 1 << 30;
 const HEAD: usize = 9;
 const READ_AHEAD: usize = 64 << 10;
+/// With less room than this a new buffer is taken. Not sooner: frames keep the buffer that they were cut from,
+/// so a buffer for each read would cost its whole size for every small entry that stays in memory.
+const ROOM_LEAST: usize = 4 << 10;
 
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
@@ -46,7 +49,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             if let Some(frame) = self.cut()? {
                 return Ok(frame);
             }
-            self.buffer.reserve(READ_AHEAD);
+            if self.buffer.capacity() - self.buffer.len() < ROOM_LEAST {
+                self.buffer.reserve(READ_AHEAD);
+            }
             if self.from.read_buf(&mut self.buffer).await? == 0 {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the peer closed the connection"));
             }
