@@ -20,11 +20,6 @@ use super::names::Names;
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// The addresses that a host name has now; an IP address stands for itself.
-pub async fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
-    addresses(&Names::default(), host).await
-}
-
 async fn addresses(names: &Names, host: &str) -> io::Result<Vec<IpAddr>> {
     names
         .addresses(host)

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 pub use calls::{Consistency, Membership, Role};
-pub use dial::{dial, resolve};
+pub use dial::dial;
 pub use endpoint::Endpoint;
 pub use error::{Code, Error};
 pub use http::{Health, HttpAnswer, MemberState, Position, Waiting};

@@ -27,14 +27,15 @@ impl Quota {
     /// # Errors
     /// ResourceExhausted when the key space has no room for it; Unavailable when the alarm cannot be raised.
     pub(super) async fn admit(&self, cost: u64) -> Result<(), Status> {
+        let Some(bytes) = self.bytes.filter(|_| cost > 0) else { return Ok(()) };
         let size = self.state.store().size_in_bytes();
-        if cost == 0 || self.bytes.is_none_or(|bytes| size + cost < bytes) {
+        if size + cost < bytes {
             return Ok(());
         }
         let alarm = Alarm { member: self.me, kind: AlarmKind::NoSpace };
         if !self.state.alarms().contains(&alarm) {
             tracing::warn!(
-                "quota-size-bytes" = self.bytes,
+                "quota-size-bytes" = bytes,
                 "size-bytes" = size,
                 "space quota exceeded; raising alarm"
             );

@@ -196,7 +196,7 @@ fn the_service_and_a_registered_member_may_crash_before_all_have_come() {
 }
 
 /// Until a member says that it is in this state for a reason with these words; the reason.
-async fn says(member: &Member, state: &str, words: &str) -> String {
+pub(crate) async fn says(member: &Member, state: &str, words: &str) -> String {
     until(&format!("{} to be {state} and to say {words:?}", member.name), PATIENCE, async || {
         let said = member.state().await?;
         holds(said.state == state && said.reason.contains(words), &said)?;
@@ -254,7 +254,7 @@ fn the_public_services_own_program_serves_our_members() {
 }
 
 /// What a member that gives up says before it ends, and that it exits as etcd does.
-async fn gives_up(member: &mut Member, words: &str) {
+pub(crate) async fn gives_up(member: &mut Member, words: &str) {
     member.start();
     let status = member.end().await;
     assert_eq!(status.code(), Some(1), "{}: {status:?}", member.name);

@@ -8,9 +8,9 @@ use crate::bootstrap::{Identities, identities};
 use crate::common::address::Address;
 use crate::common::bench::{Bench, Turn, our_story, story};
 use crate::common::load::{prefix_end, put_request};
-use crate::common::member::{Member, PATIENCE};
+use crate::common::member::Member;
 use crate::common::tools::{self, Server};
-use crate::common::wait::{holds, until};
+use crate::discovery::{gives_up, says};
 
 const TOKEN: &str = "e3f9a2";
 
@@ -89,27 +89,6 @@ fn real_etcd_and_ours_are_born_from_either_registry_with_the_same_identities() {
         }
         assert!(born.iter().all(|one| *one == born[0]), "{born:?}");
     });
-}
-
-/// Until a member says that it is in this state for a reason with these words.
-async fn says(member: &Member, state: &str, words: &str) {
-    until(&format!("{} to be {state} and to say {words:?}", member.name), PATIENCE, async || {
-        let said = member.state().await?;
-        holds(said.state == state && said.reason.contains(words), &said)
-    })
-    .await;
-}
-
-async fn gives_up(member: &mut Member, words: &str) {
-    member.start();
-    let status = member.end().await;
-    assert_eq!(status.code(), Some(1), "{}: {status:?}", member.name);
-    assert!(
-        member.log_text().contains(words),
-        "{} does not say {words:?}: {}",
-        member.name,
-        member.log_text()
-    );
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::common::bench::{Bench, Turn, our_story};
 use crate::common::load::put_request;
 use crate::common::member::{Member, PATIENCE};
 use crate::common::process::{Launch, run};
-use crate::common::wait::{holds, until};
+use crate::discovery::says;
 
 const ZONE: &str = "cluster.test.";
 const SERVERS: &str = "_etcd-server._tcp";
@@ -118,15 +118,6 @@ impl Stage {
     fn start(&mut self) {
         self.members.iter_mut().for_each(Member::start);
     }
-}
-
-/// Until a member says that it is in this state for a reason with these words.
-async fn says(member: &Member, state: &str, words: &str) {
-    until(&format!("{} to be {state} and to say {words:?}", member.name), PATIENCE, async || {
-        let said = member.state().await?;
-        holds(said.state == state && said.reason.contains(words), &said)
-    })
-    .await;
 }
 
 #[test]
